@@ -1,0 +1,81 @@
+/**
+ * Every error that a user can meet, in one file: a stable code, the exit code of SPEC section 8, what happened and
+ * where, and how to fix it. Code that fails throws `errors.<name>(...)` and writes no text of its own.
+ */
+
+/** Exit codes of the command line, see SPEC section 8. */
+export const ExitCode = {
+  done: 0,
+  verificationFailed: 1,
+  usage: 2,
+  unrewritten: 3,
+  provider: 4,
+  internal: 70,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** An error that is the user's to solve: one line of what and where, one line of how to fix it. */
+export class DiffxError extends Error {
+  override readonly name = 'DiffxError';
+  constructor(
+    /** Stable, kebab-case; for scripts. */
+    readonly code: string,
+    readonly exitCode: ExitCode,
+    /** What happened, and where. One line. */
+    message: string,
+    /** What the user can do about it. One line, may be empty. */
+    readonly remedy: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message.replace(/\s*\n\s*/g, ' '), options);
+  }
+}
+
+function usage(code: string, message: string, remedy = '', cause?: unknown): DiffxError {
+  return new DiffxError(code, ExitCode.usage, message, remedy, cause === undefined ? {} : { cause });
+}
+
+export const errors = {
+  fileNotFound: (path: string) =>
+    usage('file-not-found', `${path}: no such file`, 'Check the path of the model.'),
+  notAFile: (path: string) =>
+    usage('not-a-file', `${path}: is a directory, not a model file`, 'Name the .onnx file inside it.'),
+  unreadable: (path: string, reason: string) =>
+    usage('unreadable', `${path}: cannot be read (${reason})`, 'Check the permissions of the file.'),
+  notAModel: (path: string, reason: string) =>
+    usage(
+      'not-a-model',
+      `${path}: not an ONNX model (${reason})`,
+      'Export the model again, or name another file; a download may have been cut off.',
+    ),
+  truncated: (path: string, wanted: number, found: number) =>
+    usage(
+      'truncated',
+      `${path}: ends early: ${wanted} bytes are announced, ${found} are there`,
+      'The file was cut off; copy, download or export it again.',
+    ),
+  externalDataMissing: (tensor: string, path: string) =>
+    usage(
+      'external-data-missing',
+      `tensor '${tensor}': its side file ${path} does not exist`,
+      'Put the side file beside the model; the two belong together.',
+    ),
+  externalDataRange: (tensor: string, path: string, end: number, size: number) =>
+    usage(
+      'external-data-range',
+      `tensor '${tensor}': reaches to byte ${end} of ${path}, which has ${size}`,
+      'The side file is cut off or belongs to another model; copy or export both again.',
+    ),
+  externalDataEscapes: (tensor: string, location: string) =>
+    usage(
+      'external-data-escapes',
+      `tensor '${tensor}': its side file '${location}' lies outside the model's folder`,
+      'Move the side file into the folder of the model and correct its location.',
+    ),
+  externalDataInvalid: (tensor: string, reason: string) =>
+    usage('external-data-invalid', `tensor '${tensor}': ${reason}`, 'Export the model again.'),
+  unwritable: (path: string, reason: string) =>
+    usage('unwritable', `${path}: cannot be written (${reason})`, 'Choose another target with -o.'),
+  exists: (path: string) =>
+    usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or -o to write elsewhere.'),
+} as const;

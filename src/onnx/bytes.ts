@@ -1,0 +1,34 @@
+/** Bytes that may lie in a file, in memory, or be computed; nothing is read before it is asked for. */
+export interface ByteRange {
+  /** Number of bytes. */
+  readonly length: number;
+  /** The bytes in order, in pieces of a few MB at most. A piece is valid until the next one is asked for. */
+  chunks(): Iterable<Uint8Array>;
+  /** All bytes at once. The result may be shared: do not write into it. */
+  read(): Uint8Array;
+}
+
+/** Bytes in memory. */
+export function memoryBytes(bytes: Uint8Array): ByteRange {
+  return { length: bytes.length, chunks: () => [bytes], read: () => bytes };
+}
+
+/**
+ * Bytes that are computed when they are written, such as the initial values of a new parameter.
+ * @param chunks must give `length` bytes in all, the same ones each time it is called
+ */
+export function computedBytes(length: number, chunks: () => Iterable<Uint8Array>): ByteRange {
+  return {
+    length,
+    chunks,
+    read() {
+      const all = new Uint8Array(length);
+      let at = 0;
+      for (const piece of chunks()) {
+        all.set(piece, at);
+        at += piece.length;
+      }
+      return all;
+    },
+  };
+}
