@@ -48,11 +48,27 @@ export const errors = {
       `${path}: not an ONNX model (${reason})`,
       'Export the model again, or name another file; a download may have been cut off.',
     ),
+  fileChanged: (path: string) =>
+    usage('file-changed', `${path}: was changed while it was being read`, 'Run again when it is complete.'),
+  tensorInvalid: (tensor: string, reason: string) =>
+    usage('tensor-invalid', `tensor '${tensor}': ${reason}`, 'Export the model again.'),
+  modelTooLarge: (path: string, bytes: number) =>
+    usage(
+      'model-too-large',
+      `${path}: the model takes ${bytes} bytes in one file, and protobuf allows 2147483647`,
+      'Write it to a file with external data.',
+    ),
   truncated: (path: string, wanted: number, found: number) =>
     usage(
       'truncated',
       `${path}: ends early: ${wanted} bytes are announced, ${found} are there`,
       'The file was cut off; copy, download or export it again.',
+    ),
+  invalidGraph: (path: string, reason: string) =>
+    usage(
+      'invalid-graph',
+      `${path}: the graph is not valid: ${reason}`,
+      'Export the model again, or check it with onnx.checker.',
     ),
   externalDataMissing: (tensor: string, path: string) =>
     usage(
@@ -76,6 +92,30 @@ export const errors = {
     usage('external-data-invalid', `tensor '${tensor}': ${reason}`, 'Export the model again.'),
   unwritable: (path: string, reason: string) =>
     usage('unwritable', `${path}: cannot be written (${reason})`, 'Choose another target with -o.'),
+  notSafetensors: (path: string, reason: string) =>
+    usage(
+      'not-safetensors',
+      `${path}: not a safetensors file (${reason})`,
+      'Save the tensors again as safetensors; PyTorch .bin and .pt files must be converted first.',
+    ),
+  safetensorsTensor: (path: string, tensor: string, reason: string) =>
+    usage(
+      'safetensors-tensor',
+      `${path}: tensor '${tensor}': ${reason}`,
+      'The file is damaged or was written wrongly; save, copy or download it again.',
+    ),
+  checkpointIndex: (path: string, reason: string) =>
+    usage(
+      'checkpoint-index',
+      `${path}: not the index of a sharded checkpoint (${reason})`,
+      'Name the model.safetensors.index.json that lies beside the shards, or one .safetensors file.',
+    ),
+  noCheckpoint: (path: string) =>
+    usage(
+      'no-checkpoint',
+      `${path}: holds no .safetensors file`,
+      'Name the folder or the file of a checkpoint.',
+    ),
   exists: (path: string) =>
     usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or -o to write elsewhere.'),
 } as const;

@@ -50,7 +50,9 @@ function polynomial(c: Coefficients, x: number): number {
 }
 
 /** Written out: ECMAScript calls the values of Math.LN2 and its like approximate. */
+// biome-ignore lint/suspicious/noApproximativeNumericConstant: the same bits on every engine
 const LN2 = 0.6931471805599453;
+// biome-ignore lint/suspicious/noApproximativeNumericConstant: the same bits on every engine
 const SQRT1_2 = 0.7071067811865476;
 
 /**
