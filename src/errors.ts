@@ -116,6 +116,31 @@ export const errors = {
       `${path}: holds no .safetensors file`,
       'Name the folder or the file of a checkpoint.',
     ),
+  unknownProvider: (name: string, known: readonly string[]) =>
+    usage(
+      'unknown-provider',
+      `'${name}' is no execution provider that diffx knows`,
+      `Use one of: ${known.join(', ')}.`,
+    ),
+  providerUnavailable: (name: string, reason: string) =>
+    new DiffxError(
+      'provider-unavailable',
+      ExitCode.provider,
+      `the execution provider '${name}' is not available: ${reason}`,
+      'Install its libraries and driver, or use cpu.',
+    ),
+  /** @param exitCode 1 for a model that diffx wrote, 2 for one of the user's */
+  runtimeRefused: (model: string, reason: string, exitCode: ExitCode) =>
+    new DiffxError(
+      'runtime-refused',
+      exitCode,
+      `${model}: ONNX Runtime refuses it: ${reason}`,
+      exitCode === ExitCode.usage
+        ? 'Check that the model runs before it is rewritten; export it again.'
+        : 'The rewritten model is not usable: please report this with the original model.',
+    ),
+  feedMismatch: (model: string, reason: string) =>
+    usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
   exists: (path: string) =>
     usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or -o to write elsewhere.'),
 } as const;

@@ -32,3 +32,27 @@ export function computedBytes(length: number, chunks: () => Iterable<Uint8Array>
     },
   };
 }
+
+/** Several ranges, one after the other. */
+export function concatBytes(pieces: Iterable<ByteRange>): ByteRange {
+  const flat: ByteRange[] = [];
+  for (const piece of pieces) {
+    if (piece instanceof Concatenation) for (const inner of piece.pieces) flat.push(inner);
+    else flat.push(piece);
+  }
+  const [only, ...others] = flat;
+  return only !== undefined && others.length === 0 ? only : new Concatenation(flat);
+}
+
+class Concatenation implements ByteRange {
+  readonly length: number;
+  constructor(readonly pieces: readonly ByteRange[]) {
+    this.length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  }
+  *chunks(): Iterable<Uint8Array> {
+    for (const piece of this.pieces) yield* piece.chunks();
+  }
+  read(): Uint8Array {
+    return computedBytes(this.length, () => this.chunks()).read();
+  }
+}

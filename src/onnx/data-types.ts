@@ -27,6 +27,8 @@ export const DataType = {
   FLOAT8E8M0: 24,
   UINT2: 25,
   INT2: 26,
+  FLOAT6E2M3: 27,
+  FLOAT6E3M2: 28,
 } as const;
 export type DataType = (typeof DataType)[keyof typeof DataType];
 
@@ -56,6 +58,8 @@ const BITS: Partial<Record<number, number>> = {
   [DataType.FLOAT8E8M0]: 8,
   [DataType.UINT2]: 2,
   [DataType.INT2]: 2,
+  [DataType.FLOAT6E2M3]: 6,
+  [DataType.FLOAT6E3M2]: 6,
 };
 
 /** Size of `count` packed elements in bytes, or undefined where a type has no fixed size (strings). */

@@ -1,0 +1,170 @@
+/** Files that appear complete or not at all, several together. */
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { DiffxError, errors } from '../errors';
+import type { ByteRange } from './bytes';
+
+export interface Output {
+  readonly path: string;
+  readonly bytes: ByteRange;
+}
+
+/**
+ * Writes files under temporary names beside their targets and renames them when all are complete. If anything fails
+ * the targets are as they were and nothing is left behind. A target may be one of the files that are read.
+ * @param outputs in the order in which they shall appear
+ * @throws exists unless `force`, unwritable
+ */
+export function writeFiles(outputs: readonly Output[], force: boolean): void {
+  for (const { path: target } of outputs) checkTarget(target, force);
+  const steps: Step[] = [];
+  try {
+    for (const output of outputs) steps.push(prepare(output));
+    for (const step of steps) publish(step, step === steps.at(-1));
+  } catch (error) {
+    for (const step of steps.reverse()) undo(step);
+    throw error;
+  }
+  for (const step of steps) fs.rmSync(step.previous, { force: true });
+}
+
+/** Writes to a device or a pipe, where there is nothing to rename. */
+export function writeStream(output: Output): void {
+  writeTo(output.path, 'w', output);
+}
+
+/** Whether a path leads to a device or a pipe, such as /dev/stdout. */
+export function isStream(target: string): boolean {
+  const stat = fs.statSync(target, { throwIfNoEntry: false });
+  return stat !== undefined && !stat.isFile() && !stat.isDirectory();
+}
+
+function checkTarget(target: string, force: boolean): void {
+  const stat = on(target, () => fs.lstatSync(target, { throwIfNoEntry: false }));
+  if (stat?.isDirectory()) throw errors.unwritable(target, 'it is a folder');
+  if (stat !== undefined && !force) throw errors.exists(target);
+}
+
+/** One file on its way. */
+interface Step {
+  readonly target: string;
+  readonly temporary: string;
+  /** Where the file that was there before waits until all is done. */
+  readonly previous: string;
+  published: boolean;
+}
+
+function prepare(output: Output): Step {
+  const stem = path.join(
+    path.dirname(output.path),
+    `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`,
+  );
+  const step = { target: output.path, temporary: `${stem}.new`, previous: `${stem}.old`, published: false };
+  try {
+    writeTo(step.temporary, 'wx', output);
+  } catch (error) {
+    undo(step);
+    throw error;
+  }
+  return step;
+}
+
+/** @param last nothing can fail after it, so the file that was there before need not wait */
+function publish(step: Step, last: boolean): void {
+  on(step.target, () => {
+    // A second name for the old file: the target is never missing.
+    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, step.previous);
+    fs.renameSync(step.temporary, step.target);
+    step.published = true;
+    syncFolder(path.dirname(step.target));
+  });
+}
+
+function undo({ target, temporary, previous, published }: Step): void {
+  fs.rmSync(temporary, { force: true });
+  if (published && fs.existsSync(previous)) fs.renameSync(previous, target);
+  else if (published) fs.rmSync(target, { force: true });
+  fs.rmSync(previous, { force: true });
+}
+
+function linkOrCopy(from: string, to: string): void {
+  try {
+    fs.linkSync(from, to);
+  } catch {
+    fs.copyFileSync(from, to);
+  }
+}
+
+/** Makes a rename durable where the system can; elsewhere it is so anyway or cannot be helped. */
+function syncFolder(folder: string): void {
+  try {
+    const descriptor = fs.openSync(folder, 'r');
+    try {
+      fs.fsyncSync(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  } catch {
+    // Windows opens no folders; some file systems sync none.
+  }
+}
+
+const GATHERED = 1 << 20;
+
+/** Writes bytes; short pieces are gathered first. */
+function writeTo(file: string, flags: string, { path: target, bytes }: Output): void {
+  const descriptor = on(target, () => fs.openSync(file, flags));
+  let total = 0;
+  try {
+    const put = (piece: Uint8Array) => {
+      for (let done = 0; done < piece.length; ) {
+        done += on(target, () => fs.writeSync(descriptor, piece, done, piece.length - done));
+      }
+      total += piece.length;
+    };
+    const gathered = Buffer.allocUnsafe(Math.min(GATHERED, bytes.length));
+    let waiting = 0;
+    for (const piece of bytes.chunks()) {
+      if (waiting + piece.length > gathered.length) {
+        put(gathered.subarray(0, waiting));
+        waiting = 0;
+      }
+      if (piece.length > gathered.length) {
+        put(piece);
+      } else {
+        gathered.set(piece, waiting);
+        waiting += piece.length;
+      }
+    }
+    put(gathered.subarray(0, waiting));
+    if (total !== bytes.length) throw new Error(`${target}: ${bytes.length} bytes announced, ${total} given`);
+    if (flags === 'wx') on(target, () => fs.fsyncSync(descriptor));
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+const REASONS: Partial<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space left on device',
+  EDQUOT: 'the disk quota is used up',
+  ENOENT: 'the folder does not exist',
+  ENOTDIR: 'a part of the path is no folder',
+  EISDIR: 'it is a folder',
+  ENAMETOOLONG: 'the name is too long',
+  EFBIG: 'the file is too large for the file system',
+};
+
+/** Runs one step of the file system; what goes wrong is the target's. */
+function on<T>(target: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof DiffxError || code === undefined) throw error;
+    throw errors.unwritable(target, REASONS[code] ?? message);
+  }
+}

@@ -1,0 +1,188 @@
+/** From bytes to messages, driven by the schema. Long payloads stay where they are. */
+
+import { type ByteRange, concatBytes, memoryBytes } from './bytes';
+import { Cursor, decoding } from './cursor';
+import type { MessageName, Messages } from './messages';
+import { type FieldSpec, type Kind, type MessageSpec, messageSpec, Wire, wireType } from './schema';
+import { memorySource, type Source } from './source';
+import { decodeText } from './text';
+import { remember } from './trace';
+
+/** Tensor payloads longer than this are not read with the model. */
+const INLINE_PAYLOAD = 4096;
+/** A message that is stored in two parts is put together in memory: far more than any real one. */
+const LARGEST_MERGE = 256 << 20;
+
+/**
+ * Decodes one message from memory.
+ * @param name stands for the bytes in error messages
+ * @throws notAModel, truncated
+ */
+export function decode<N extends MessageName>(type: N, bytes: Uint8Array, name: string = type): Messages[N] {
+  return decodeSource(type, memorySource(bytes, name));
+}
+
+/** Decodes the message that fills a source. */
+export function decodeSource<N extends MessageName>(type: N, source: Source): Messages[N] {
+  const message = decoding(source, () =>
+    readMessage(new Cursor(source), messageSpec(type), source.length, 0),
+  );
+  return message as unknown as Messages[N];
+}
+
+/** A message while it is being read. */
+interface Draft {
+  readonly fields: Record<string, unknown>;
+  readonly spec: MessageSpec;
+  readonly unknown: ByteRange[];
+  readonly packed: Map<string, ByteRange>;
+  /** Where each single message field lies, to merge it with a second part. */
+  readonly parts: Map<string, ByteRange>;
+}
+
+function readMessage(cursor: Cursor, spec: MessageSpec, end: number, depth: number): object {
+  cursor.nest(depth);
+  const start = cursor.position;
+  const draft: Draft = { fields: {}, spec, unknown: [], packed: new Map(), parts: new Map() };
+  for (const name of spec.arrays) draft.fields[name] = [];
+  while (cursor.position < end) {
+    const at = cursor.position;
+    const { id, wire } = cursor.tag();
+    const field = spec.byId.get(id);
+    const known = field !== undefined && readField(cursor, draft, field, wire, end, depth);
+    if (!known) {
+      cursor.skip(id, wire, end);
+      draft.unknown.push(cursor.source.range(at, cursor.position - at));
+    }
+    cursor.within(end, 0);
+  }
+  remember(draft.fields, {
+    original: cursor.source.range(start, end - start),
+    ...(draft.unknown.length > 0 && { unknown: draft.unknown }),
+    ...(draft.packed.size > 0 && { packed: draft.packed }),
+  });
+  return draft.fields;
+}
+
+/** Reads a field into the draft; false if it has another wire type than the schema says (so it is unknown). */
+function readField(
+  cursor: Cursor,
+  draft: Draft,
+  field: FieldSpec,
+  wire: number,
+  end: number,
+  depth: number,
+): boolean {
+  const number = wireType(field.kind) !== Wire.bytes;
+  if (wire === Wire.bytes && number && field.repeated) {
+    readPacked(cursor, draft, field, end);
+    return true;
+  }
+  if (wire !== wireType(field.kind)) return false;
+  if (number) {
+    put(draft, field, cursor.scalar(field.kind));
+    return true;
+  }
+  const size = cursor.size(end);
+  if (field.message === undefined) put(draft, field, readBytes(cursor, field.kind, size, end));
+  else readChild(cursor, draft, field, field.message, size, depth + 1);
+  return true;
+}
+
+function readBytes(cursor: Cursor, kind: Kind, size: number, end: number): string | Uint8Array | ByteRange {
+  if (kind === 'string') return decodeText(cursor.bytes(size));
+  if (kind === 'bytes') return Uint8Array.from(cursor.bytes(size));
+  if (size <= INLINE_PAYLOAD) return memoryBytes(Uint8Array.from(cursor.bytes(size)));
+  const payload = cursor.source.range(cursor.position, size);
+  cursor.advance(size, end);
+  return payload;
+}
+
+/** Reads a message field. A second part of one that is not repeated is merged, as protobuf demands. */
+function readChild(
+  cursor: Cursor,
+  draft: Draft,
+  field: FieldSpec,
+  spec: MessageSpec,
+  size: number,
+  depth: number,
+): void {
+  const part = cursor.source.range(cursor.position, size);
+  const child = readMessage(cursor, spec, cursor.position + size, depth);
+  const first = field.repeated ? undefined : draft.parts.get(field.name);
+  if (first === undefined || draft.fields[field.name] === undefined) {
+    put(draft, field, child);
+    if (!field.repeated) draft.parts.set(field.name, part);
+    return;
+  }
+  const both = concatBytes([first, part]);
+  if (both.length > LARGEST_MERGE) throw cursor.malformed(`${field.name} is stored in two parts`);
+  const source = memorySource(both.read(), cursor.source.name);
+  put(draft, field, readMessage(new Cursor(source), spec, both.length, depth));
+  draft.parts.set(field.name, both);
+}
+
+function put(draft: Draft, field: FieldSpec, value: unknown): void {
+  if (field.repeated) {
+    settle(draft, field).push(value);
+    return;
+  }
+  for (const other of field.excludes) delete draft.fields[other];
+  draft.fields[field.name] = value;
+}
+
+/** The array of a repeated field, decoded if it was left packed. */
+function settle(draft: Draft, field: FieldSpec): unknown[] {
+  const present = (draft.fields[field.name] as unknown[] | undefined) ?? [];
+  if (draft.packed.delete(field.name) || draft.fields[field.name] === undefined) {
+    Object.defineProperty(draft.fields, field.name, {
+      value: present,
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  return present;
+}
+
+function readPacked(cursor: Cursor, draft: Draft, field: FieldSpec, end: number): void {
+  const size = cursor.size(end);
+  const stop = cursor.position + size;
+  const { fields, packed, spec } = draft;
+  const nothingYet = !packed.has(field.name) && (fields[field.name] as unknown[]).length === 0;
+  if (spec.name === 'TensorProto' && size > INLINE_PAYLOAD && nothingYet) {
+    const { source, position } = cursor;
+    let values: unknown[] | undefined;
+    packed.set(field.name, source.range(position, size));
+    Object.defineProperty(fields, field.name, {
+      get: () => {
+        values ??= Array.from(packedValues(source, field.kind, position, stop));
+        return values;
+      },
+      enumerable: true,
+      configurable: true,
+    });
+    cursor.advance(size, end);
+    return;
+  }
+  const values = settle(draft, field);
+  while (cursor.position < stop) {
+    values.push(cursor.scalar(field.kind));
+    cursor.within(stop, 0);
+  }
+}
+
+/** The elements of a packed run, one by one. */
+export function* packedValues(
+  source: Source,
+  kind: Kind,
+  start: number,
+  stop: number,
+): Generator<number | bigint, void> {
+  const cursor = new Cursor(source, start);
+  while (cursor.position < stop) {
+    const value = decoding(source, () => cursor.scalar(kind));
+    cursor.within(stop, 0);
+    yield value;
+  }
+}

@@ -1,0 +1,12 @@
+/** Reading and writing ONNX models without loss. Weights are byte ranges of files until someone reads them. */
+export * from './bytes';
+export * from './data-types';
+export { decode } from './decode';
+export { encode } from './encode';
+export { isExternal } from './external-data';
+export type { TensorBytes } from './layout';
+export * from './messages';
+export { type ModelFile, parseModel, readModel } from './model-file';
+export { derive } from './trace';
+export { mapTensors, type TensorPlace, tensorsOf } from './walk';
+export { modelBytes, type WriteOptions, writeModel } from './write-model';
