@@ -1,0 +1,51 @@
+/** Which provider ran which node: ONNX Runtime says so in its profile only. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** One run of one node. */
+export interface NodeRun {
+  readonly name: string;
+  readonly opType: string;
+  /** As ONNX Runtime calls it: `CPUExecutionProvider`. */
+  readonly provider: string;
+  readonly microseconds: number;
+}
+
+/** A folder of its own for one profile: ONNX Runtime puts the date into the file's name. */
+export interface ProfileFolder {
+  readonly prefix: string;
+  /** Reads the profile that lies in the folder and removes both. Empty where there is none. */
+  collect(): NodeRun[];
+  discard(): void;
+}
+
+export function makeProfileFolder(): ProfileFolder {
+  const folder = mkdtempSync(join(tmpdir(), 'diffx-profile-'));
+  const discard = () => rmSync(folder, { recursive: true, force: true });
+  return {
+    prefix: join(folder, 'profile'),
+    collect() {
+      try {
+        return readdirSync(folder).flatMap((file) => parseProfile(readFileSync(join(folder, file), 'utf8')));
+      } finally {
+        discard();
+      }
+    },
+    discard,
+  };
+}
+
+/** Node events of a profile in ONNX Runtime's form (Chrome's trace events). */
+export function parseProfile(json: string): NodeRun[] {
+  const events: unknown = JSON.parse(json);
+  if (!Array.isArray(events)) return [];
+  return events.flatMap(
+    (event: { cat?: string; name?: string; dur?: number; args?: Record<string, string> }) => {
+      const { provider, op_name: opType } = event.args ?? {};
+      if (event.cat !== 'Node' || provider === undefined || opType === undefined) return [];
+      const name = (event.name ?? '').replace(/_kernel_time$/, '');
+      return [{ name, opType, provider, microseconds: event.dur ?? 0 }];
+    },
+  );
+}
