@@ -8,6 +8,8 @@ import type { ByteRange } from './bytes';
 export interface Output {
   readonly path: string;
   readonly bytes: ByteRange;
+  /** Whether to make the folder if it is missing. */
+  readonly makeFolder?: boolean;
 }
 
 /**
@@ -26,7 +28,7 @@ export function writeFiles(outputs: readonly Output[], force: boolean): void {
     for (const step of steps.reverse()) undo(step);
     throw error;
   }
-  for (const step of steps) fs.rmSync(step.previous, { force: true });
+  for (const step of steps) fs.rmSync(previousOf(step), { force: true });
 }
 
 /** Writes to a device or a pipe, where there is nothing to rename. */
@@ -36,31 +38,40 @@ export function writeStream(output: Output): void {
 
 /** Whether a path leads to a device or a pipe, such as /dev/stdout. */
 export function isStream(target: string): boolean {
-  const stat = fs.statSync(target, { throwIfNoEntry: false });
-  return stat !== undefined && !stat.isFile() && !stat.isDirectory();
+  const stat = on(target, () => fs.statSync(target, { throwIfNoEntry: false }));
+  if (stat === undefined || stat.isDirectory()) return false;
+  // /dev/stdout may lead to a file; it is a link all the same that must not be replaced.
+  return !stat.isFile() || /^\/(dev\/[^/]+|dev\/fd\/.*|proc\/.*)$/.test(path.resolve(target));
 }
 
 function checkTarget(target: string, force: boolean): void {
-  const stat = on(target, () => fs.lstatSync(target, { throwIfNoEntry: false }));
-  if (stat?.isDirectory()) throw errors.unwritable(target, 'it is a folder');
-  if (stat !== undefined && !force) throw errors.exists(target);
+  on(target, () => {
+    if (fs.statSync(target, { throwIfNoEntry: false })?.isDirectory()) {
+      throw errors.unwritable(target, REASONS['EISDIR'] ?? '');
+    }
+    const taken = fs.lstatSync(target, { throwIfNoEntry: false }) !== undefined;
+    if (taken && !force) throw errors.exists(target);
+  });
 }
 
 /** One file on its way. */
 interface Step {
   readonly target: string;
   readonly temporary: string;
-  /** Where the file that was there before waits until all is done. */
-  readonly previous: string;
+  /** The first folder that had to be made for it. */
+  readonly folder: string | undefined;
   published: boolean;
 }
 
 function prepare(output: Output): Step {
-  const stem = path.join(
-    path.dirname(output.path),
-    `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`,
-  );
-  const step = { target: output.path, temporary: `${stem}.new`, previous: `${stem}.old`, published: false };
+  const parent = path.dirname(output.path);
+  const make = () => fs.mkdirSync(parent, { recursive: true });
+  const step: Step = {
+    target: output.path,
+    temporary: path.join(parent, `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`),
+    folder: output.makeFolder ? on(output.path, make) : undefined,
+    published: false,
+  };
   try {
     writeTo(step.temporary, 'wx', output);
   } catch (error) {
@@ -74,18 +85,26 @@ function prepare(output: Output): Step {
 function publish(step: Step, last: boolean): void {
   on(step.target, () => {
     // A second name for the old file: the target is never missing.
-    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, step.previous);
+    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, previousOf(step));
     fs.renameSync(step.temporary, step.target);
     step.published = true;
     syncFolder(path.dirname(step.target));
   });
 }
 
-function undo({ target, temporary, previous, published }: Step): void {
+/** Where the file that was there before waits until all is done. */
+function previousOf(step: Step): string {
+  return `${step.temporary}.old`;
+}
+
+function undo(step: Step): void {
+  const { target, temporary, folder, published } = step;
+  const previous = previousOf(step);
   fs.rmSync(temporary, { force: true });
   if (published && fs.existsSync(previous)) fs.renameSync(previous, target);
   else if (published) fs.rmSync(target, { force: true });
   fs.rmSync(previous, { force: true });
+  if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true });
 }
 
 function linkOrCopy(from: string, to: string): void {

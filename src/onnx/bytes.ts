@@ -28,6 +28,7 @@ export function computedBytes(length: number, chunks: () => Iterable<Uint8Array>
         all.set(piece, at);
         at += piece.length;
       }
+      if (at !== length) throw new RangeError(`${length} bytes announced, ${at} given`);
       return all;
     },
   };

@@ -6,7 +6,7 @@ import type { MessageName, Messages } from './messages';
 import { type FieldSpec, type Kind, type MessageSpec, messageSpec, Wire, wireType } from './schema';
 import { memorySource, type Source } from './source';
 import { decodeText } from './text';
-import { remember } from './trace';
+import { type PackedRun, remember } from './trace';
 
 /** Tensor payloads longer than this are not read with the model. */
 const INLINE_PAYLOAD = 4096;
@@ -35,7 +35,7 @@ interface Draft {
   readonly fields: Record<string, unknown>;
   readonly spec: MessageSpec;
   readonly unknown: ByteRange[];
-  readonly packed: Map<string, ByteRange>;
+  readonly packed: Map<string, PackedRun>;
   /** Where each single message field lies, to merge it with a second part. */
   readonly parts: Map<string, ByteRange>;
 }
@@ -91,8 +91,8 @@ function readField(
 
 function readBytes(cursor: Cursor, kind: Kind, size: number, end: number): string | Uint8Array | ByteRange {
   if (kind === 'string') return decodeText(cursor.bytes(size));
-  if (kind === 'bytes') return Uint8Array.from(cursor.bytes(size));
-  if (size <= INLINE_PAYLOAD) return memoryBytes(Uint8Array.from(cursor.bytes(size)));
+  if (kind === 'bytes') return new Uint8Array(cursor.bytes(size));
+  if (size <= INLINE_PAYLOAD) return memoryBytes(new Uint8Array(cursor.bytes(size)));
   const payload = cursor.source.range(cursor.position, size);
   cursor.advance(size, end);
   return payload;
@@ -147,41 +147,34 @@ function settle(draft: Draft, field: FieldSpec): unknown[] {
 
 function readPacked(cursor: Cursor, draft: Draft, field: FieldSpec, end: number): void {
   const size = cursor.size(end);
-  const stop = cursor.position + size;
-  const { fields, packed, spec } = draft;
-  const nothingYet = !packed.has(field.name) && (fields[field.name] as unknown[]).length === 0;
-  if (spec.name === 'TensorProto' && size > INLINE_PAYLOAD && nothingYet) {
-    const { source, position } = cursor;
-    let values: unknown[] | undefined;
-    packed.set(field.name, source.range(position, size));
-    Object.defineProperty(fields, field.name, {
-      get: () => {
-        values ??= Array.from(packedValues(source, field.kind, position, stop));
-        return values;
-      },
-      enumerable: true,
-      configurable: true,
-    });
+  const first = !draft.packed.has(field.name) && (draft.fields[field.name] as unknown[]).length === 0;
+  if (draft.spec.name === 'TensorProto' && size > INLINE_PAYLOAD && first) {
+    leavePacked(draft, field, cursor.source, cursor.position, size);
     cursor.advance(size, end);
-    return;
-  }
-  const values = settle(draft, field);
-  while (cursor.position < stop) {
-    values.push(cursor.scalar(field.kind));
-    cursor.within(stop, 0);
+  } else {
+    const values = settle(draft, field);
+    for (const value of packedValues(cursor, field.kind, cursor.position + size)) values.push(value);
   }
 }
 
-/** The elements of a packed run, one by one. */
-export function* packedValues(
-  source: Source,
-  kind: Kind,
-  start: number,
-  stop: number,
-): Generator<number | bigint, void> {
-  const cursor = new Cursor(source, start);
+/** Makes a field that is decoded when somebody looks. */
+function leavePacked(draft: Draft, field: FieldSpec, source: Source, start: number, size: number): void {
+  const run: PackedRun = {
+    bytes: source.range(start, size),
+    values: () => packedValues(new Cursor(source, start), field.kind, start + size),
+  };
+  let values: unknown[] | undefined;
+  const get = () => {
+    values ??= Array.from(run.values());
+    return values;
+  };
+  draft.packed.set(field.name, run);
+  Object.defineProperty(draft.fields, field.name, { get, enumerable: true, configurable: true });
+}
+
+function* packedValues(cursor: Cursor, kind: Kind, stop: number): Generator<number | bigint, void> {
   while (cursor.position < stop) {
-    const value = decoding(source, () => cursor.scalar(kind));
+    const value = decoding(cursor.source, () => cursor.scalar(kind));
     cursor.within(stop, 0);
     yield value;
   }

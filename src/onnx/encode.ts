@@ -21,7 +21,7 @@ function encodeMessage(spec: MessageSpec, message: object): ByteRange {
   const values = message as Record<string, unknown>;
   for (const field of spec.fields) {
     const packed = trace?.packed?.get(field.name);
-    if (packed !== undefined) out.delimited(field.id, packed);
+    if (packed !== undefined) out.delimited(field.id, packed.bytes);
     else if (values[field.name] !== undefined) writeField(out, spec, field, values);
   }
   for (const unknown of trace?.unknown ?? []) out.range(unknown);

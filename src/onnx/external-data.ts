@@ -71,7 +71,8 @@ export function externalBytes(tensor: TensorProto, side: Source): ByteRange {
   const name = tensor.name ?? '';
   const size = expectedBytes(tensor);
   const offset = parseNumber(tensor, 'offset') ?? 0;
-  const length = parseNumber(tensor, 'length') ?? size;
+  // Like ONNX Runtime: a length of 0 is none given.
+  const length = parseNumber(tensor, 'length') || size;
   const end = offset + length;
   if (end > side.length) throw errors.externalDataRange(name, side.name, end, side.length);
   return checkSize(tensor, side.range(offset, length), size);

@@ -1,7 +1,7 @@
 /** Where bytes come from: memory, or a file that is read piece by piece. Offsets may lie beyond 2 GiB. */
 import * as fs from 'node:fs';
 import { errors } from '../errors';
-import { type ByteRange, memoryBytes } from './bytes';
+import type { ByteRange } from './bytes';
 
 /** Random access to bytes. */
 export interface Source {
@@ -16,13 +16,38 @@ export interface Source {
 
 /** Bytes in memory as a source. */
 export function memorySource(bytes: Uint8Array, name: string): Source {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return {
-    name,
-    length: buffer.length,
-    view: (offset) => buffer.subarray(offset),
-    range: (offset, length) => memoryBytes(buffer.subarray(offset, offset + length)),
-  };
+  return new MemorySource(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), name);
+}
+
+class MemorySource implements Source {
+  readonly length: number;
+  constructor(
+    readonly bytes: Buffer,
+    readonly name: string,
+  ) {
+    this.length = bytes.length;
+  }
+  view(offset: number): Uint8Array {
+    return this.bytes.subarray(offset);
+  }
+  range(offset: number, length: number): ByteRange {
+    return new MemoryRange(this, offset, length);
+  }
+}
+
+/** A class and not `memoryBytes`: there is one for every message of a model. */
+class MemoryRange implements ByteRange {
+  constructor(
+    private readonly source: MemorySource,
+    private readonly offset: number,
+    readonly length: number,
+  ) {}
+  chunks(): Iterable<Uint8Array> {
+    return [this.read()];
+  }
+  read(): Uint8Array {
+    return this.source.bytes.subarray(this.offset, this.offset + this.length);
+  }
 }
 
 /** Files up to this size are read at once. */

@@ -68,14 +68,15 @@ export function inlineBytes(tensor: TensorProto): ByteRange {
   if (field === undefined) {
     throw errors.tensorInvalid(tensor.name ?? '', `${dataTypeName(tensor.dataType ?? 0)} outside raw_data`);
   }
-  const direct = traceOf(tensor)?.packed?.get(field.name);
+  const run = traceOf(tensor)?.packed?.get(field.name);
   // Packed floats and doubles on the wire are what raw_data holds.
-  if (direct !== undefined && (field.name === 'floatData' || field.name === 'doubleData')) {
-    return checkSize(tensor, direct, size);
+  if (run !== undefined && (field.name === 'floatData' || field.name === 'doubleData')) {
+    return checkSize(tensor, run.bytes, size);
   }
-  const values = tensor[field.name];
-  if (values.length * field.width !== size) throw contradiction(tensor, values.length * field.width, size);
-  return computedBytes(size, () => littleEndian(values, field));
+  const count = size / field.width;
+  const entries = run === undefined ? tensor[field.name].length : count;
+  if (entries !== count) throw contradiction(tensor, entries * field.width, size);
+  return computedBytes(size, () => littleEndian(tensor, field, count, run?.values() ?? tensor[field.name]));
 }
 
 /** @throws tensorInvalid where the range is not as long as dimensions and type demand */
@@ -89,20 +90,36 @@ function contradiction(tensor: TensorProto, found: number, wanted: number): Erro
   return errors.tensorInvalid(tensor.name ?? '', `${shape} takes ${wanted} bytes, ${found} are there`);
 }
 
-const ENTRIES_PER_CHUNK = 1 << 17;
+const CHUNK = 1 << 20;
 
-function* littleEndian(values: readonly (number | bigint)[], field: TypedField): Generator<Uint8Array, void> {
-  const { name, width } = field;
-  for (let start = 0; start < values.length; start += ENTRIES_PER_CHUNK) {
-    const part = values.slice(start, start + ENTRIES_PER_CHUNK);
-    const bytes = Buffer.alloc(part.length * width);
-    part.forEach((value, index) => {
-      const at = index * width;
-      if (name === 'floatData') bytes.writeFloatLE(Number(value), at);
-      else if (name === 'doubleData') bytes.writeDoubleLE(Number(value), at);
-      else if (width === 8) bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
-      else bytes.writeUIntLE(Number(BigInt.asUintN(8 * width, BigInt(value))), at, width);
-    });
-    yield bytes;
+/** Packs entries as raw_data has them. How many there are is known only at the end where they are decoded here. */
+function* littleEndian(
+  tensor: TensorProto,
+  field: TypedField,
+  count: number,
+  values: Iterable<number | bigint>,
+): Generator<Uint8Array, void> {
+  const { width } = field;
+  const bytes = Buffer.alloc(Math.min(CHUNK, count * width));
+  let at = 0;
+  let seen = 0;
+  for (const value of values) {
+    seen += 1;
+    if (seen > count) break;
+    writeEntry(bytes, at, value, field);
+    at += width;
+    if (at === bytes.length) {
+      yield bytes;
+      at = 0;
+    }
   }
+  if (seen !== count) throw contradiction(tensor, seen * width, count * width);
+  yield bytes.subarray(0, at);
+}
+
+function writeEntry(bytes: Buffer, at: number, value: number | bigint, { name, width }: TypedField): void {
+  if (name === 'floatData') bytes.writeFloatLE(Number(value), at);
+  else if (name === 'doubleData') bytes.writeDoubleLE(Number(value), at);
+  else if (width === 8) bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+  else bytes.writeUIntLE(Number(BigInt.asUintN(8 * width, BigInt(value))), at, width);
 }

@@ -6,8 +6,14 @@ export interface Trace {
   readonly original?: ByteRange;
   /** Fields that the schema does not know, with their tags. */
   readonly unknown?: readonly ByteRange[];
-  /** Long packed fields, by name, that are decoded only when somebody looks: the packed elements. */
-  readonly packed?: ReadonlyMap<string, ByteRange>;
+  /** Long packed fields, by name, that are decoded only when somebody looks. */
+  readonly packed?: ReadonlyMap<string, PackedRun>;
+}
+
+/** The elements of a packed field: as bytes on the wire, and one by one. */
+export interface PackedRun {
+  readonly bytes: ByteRange;
+  values(): Iterable<number | bigint>;
 }
 
 const traces = new WeakMap<object, Trace>();

@@ -94,12 +94,16 @@ function keepingLocations(model: ModelProto, target: string, source: ModelFile):
   const bytes = encode('ModelProto', model);
   if (bytes.length > LARGEST_MODEL) throw errors.modelTooLarge(target, bytes.length);
   const folder = path.dirname(target);
-  const sides = source.externalFiles.map((location) => ({
-    path: path.join(folder, location),
-    bytes: source.sideFile(location),
-  }));
-  const beside = source.directory !== undefined && sameFolder(source.directory, folder);
-  return [...(beside ? [] : sides), { path: target, bytes }];
+  const outputs: Output[] = [];
+  if (source.directory === undefined || !sameFolder(source.directory, folder)) {
+    for (const location of source.externalFiles) {
+      const file = path.join(folder, location);
+      if (outputs.some((output) => output.path === file)) continue;
+      // Only folders below the target's: a misspelt target must not be made.
+      outputs.push({ path: file, bytes: source.sideFile(location), makeFolder: fs.existsSync(folder) });
+    }
+  }
+  return [...outputs, { path: target, bytes }];
 }
 
 function sameFolder(one: string, other: string): boolean {

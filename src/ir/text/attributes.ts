@@ -1,8 +1,8 @@
 /** Attributes in ONNX's text syntax: `axis: int = 1`, `perm = [0, 2, 1]`, `value = float[2] {1, 2}`, `alpha: float = @alpha`. */
-import { AttributeType } from '../../onnx/data-types';
-import type { AttributeProto, GraphProto } from '../../onnx/messages';
+import { type AttributeProto, AttributeType, type GraphProto } from '../../onnx';
+import { decodeText, encodeText } from '../../onnx/text';
 import { parseNumber, printFloat32 } from './numbers';
-import { decodeText, type Fill, parseTensor, printTensor } from './tensors';
+import { type Fill, parseTensor, printTensor } from './tensors';
 import type { Tokens } from './tokens';
 import { isPlainName, isType, parseType, printName, printType, quote } from './types';
 
@@ -63,7 +63,7 @@ function parseValue(tokens: Tokens, context: AttributeContext, wanted: Attribute
     return { type: AttributeType.GRAPH, g: context.parseGraph() };
   }
   if (token.kind === 'string') {
-    return { type: AttributeType.STRING, s: new TextEncoder().encode(tokens.next().text) };
+    return { type: AttributeType.STRING, s: encodeText(tokens.next().text) };
   }
   if (token.kind === 'integer' && !isFloat(wanted)) {
     return { type: AttributeType.INT, i: BigInt(tokens.next().text) };
@@ -161,14 +161,14 @@ interface PrintContext {
 /** The values of an attribute: one, or those of a list. */
 function printValues(attribute: AttributeProto, context: PrintContext): readonly string[] {
   const { s, g, t } = attribute;
-  const printString = (bytes: Uint8Array): string => quote(decodeText(bytes));
+  const printString = (bytes: Uint8Array): string => quote(decodeText(Buffer.from(bytes)));
   switch (attribute.type) {
     case AttributeType.FLOAT:
       return [printFloat(attribute.f ?? 0)];
     case AttributeType.INT:
       return [String(attribute.i ?? 0n)];
     case AttributeType.STRING:
-      return [printString(s ?? new Uint8Array())];
+      return [printString(s ?? Buffer.alloc(0))];
     case AttributeType.TENSOR:
       return t === undefined ? [] : [printTensor(t, '', context.maxElements)];
     case AttributeType.GRAPH:

@@ -1,5 +1,5 @@
 /** The `<…>` at the top of a model or a function. */
-import type { FunctionProto, ModelProto, OperatorSetId } from '../../onnx/messages';
+import type { FunctionProto, ModelProto, OperatorSetId } from '../../onnx';
 import { parseEntries } from './tensors';
 import type { Tokens } from './tokens';
 

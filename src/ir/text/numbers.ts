@@ -3,7 +3,7 @@
  * own (float16, bfloat16, float8, packed 4 and 2 bit) is its bit pattern; here a decimal literal of float16
  * and bfloat16 is a value, so `float16[2] w = {1.0, 0.5}` can be written.
  */
-import { byteSize, DataType } from '../../onnx/data-types';
+import { byteSize, DataType } from '../../onnx';
 
 /** How one literal of a type is stored. */
 export interface Format {

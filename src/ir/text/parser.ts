@@ -7,7 +7,7 @@ import type {
   StringStringEntry,
   TensorProto,
   ValueInfoProto,
-} from '../../onnx/messages';
+} from '../../onnx';
 import { type AttributeContext, parseAttribute } from './attributes';
 import { type Header, parseHeader } from './header';
 import { type Fill, parseTensor } from './tensors';

@@ -7,7 +7,7 @@ import type {
   OperatorSetId,
   StringStringEntry,
   ValueInfoProto,
-} from '../../onnx/messages';
+} from '../../onnx';
 import { printAttribute } from './attributes';
 import { printEntries, printTensor } from './tensors';
 import { printName, printType, quote } from './types';

@@ -1,7 +1,6 @@
 /** Tensors in ONNX's text syntax: `float[2] w = {1, 2.5}`, or `float[2] w = ["location": "w.bin"]` for a side file. */
-import { memoryBytes } from '../../onnx/bytes';
-import { DataType } from '../../onnx/data-types';
-import type { StringStringEntry, TensorProto, TypeProto } from '../../onnx/messages';
+import { DataType, memoryBytes, type StringStringEntry, type TensorProto, type TypeProto } from '../../onnx';
+import { decodeText, encodeText } from '../../onnx/text';
 import {
   type Format,
   formatOf,
@@ -75,7 +74,7 @@ function parseElements(tokens: Tokens, type: number, count: number, typeText: st
     if (wrong !== undefined) {
       throw tokens.error(`expected a text in double quotes, found '${wrong.text}'`, wrong);
     }
-    return { stringData: literals.map((token) => new TextEncoder().encode(token.text)) };
+    return { stringData: literals.map((token) => encodeText(token.text)) };
   }
   const format = formatOf(type);
   const bytes = new Uint8Array((wanted * format.bits) / 8);
@@ -99,11 +98,6 @@ function fillElements(type: number, count: number, values: ArrayLike<number>): P
     }
   }
   return { rawData: memoryBytes(bytes) };
-}
-
-/** Strings of ONNX are bytes; those that are no UTF-8 do not survive as text. */
-export function decodeText(bytes: Uint8Array): string {
-  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 }
 
 /** The payload after a type and a name. The cursor stands at `{` or `[`. */
@@ -151,7 +145,7 @@ function literals(tensor: TensorProto): string[] {
     return rawLiterals(tensor, tensor.rawData.read());
   }
   return [
-    ...tensor.stringData.map((bytes) => quote(decodeText(bytes))),
+    ...tensor.stringData.map((bytes) => quote(decodeText(Buffer.from(bytes)))),
     ...tensor.floatData.map(printFloat32),
     ...tensor.doubleData.map(printFloat64),
     ...tensor.int32Data.map(String),

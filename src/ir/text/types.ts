@@ -1,6 +1,12 @@
 /** Types of values in ONNX's text syntax: `float[N, 8]`, `float[]` (unknown rank), `float` (a scalar), `seq(float[2])`. */
-import { DataType, dataTypeName } from '../../onnx/data-types';
-import type { DimensionProto, TensorShapeProto, TensorTypeProto, TypeProto } from '../../onnx/messages';
+import {
+  DataType,
+  type DimensionProto,
+  dataTypeName,
+  type TensorShapeProto,
+  type TensorTypeProto,
+  type TypeProto,
+} from '../../onnx';
 import type { Tokens } from './tokens';
 
 /** The wrapped type of a sequence or an optional; `TypeProto` leaves these messages open. */

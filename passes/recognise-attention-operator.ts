@@ -1,0 +1,54 @@
+import { frontAxis } from '../src/analyse';
+import type { Recogniser } from '../src/attention/recogniser';
+import type { AttentionSite } from '../src/attention/site';
+import type { Node } from '../src/ir';
+import type { Analysis } from '../src/match/context';
+import { fail } from '../src/match/outcome';
+import { traceSide } from '../src/match/side';
+
+/** The standard operator `Attention` (opset 23 and newer): inputs Q, K, V, attn_mask, past_key, past_value. */
+export const attentionOperator: Recogniser = {
+  name: 'attention-operator',
+  accepts: ({ anchor }) => anchor.is('Attention'),
+  recognise: ({ anchor }, analysis) => recognise(anchor, analysis),
+};
+
+function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
+  const [query, key, values] = node.inputs;
+  const output = node.outputs[0];
+  const rank = shapes.shape(query)?.length;
+  if (!query || !key || !values || !output || rank !== 4) {
+    fail('operator-form', node, 'queries of rank 4', rank === undefined ? 'an unknown rank' : `rank ${rank}`);
+  }
+  if (node.inputs[4] || node.outputs[1])
+    fail('cache', node, 'no cache inside the operator', 'past or present keys');
+  if (node.outputs[3]) fail('operator-form', node, 'no output of scores', `'${node.outputs[3].name}'`);
+  const width = frontAxis(-1, rank);
+  const q = traceSide(query, width, undefined, node, dataflow, shapes);
+  const k = traceSide(key, width, undefined, node, dataflow, shapes);
+  const valueWidth = shapes.shape(values)?.at(-1)?.value;
+  if (valueWidth === undefined)
+    fail('heads-unknown', node, 'values of known width', 'a width that is no number');
+  const mask = [node.inputs[3] ? 'attn_mask' : '', node.int('is_causal') === 1 ? 'causal' : ''].filter(
+    Boolean,
+  );
+  return {
+    anchor: node,
+    recogniser: attentionOperator.name,
+    scope: node.graph,
+    query: q,
+    key: k,
+    core: { kind: 'operator', node, queryIndex: 0, keyIndex: 1, valueIndex: 2, values, output },
+    heads: q.heads,
+    kvHeads: k.heads,
+    headWidth: q.width,
+    valueWidth,
+    dataType: q.projection.tensor.dataType ?? 0,
+    traits: {
+      scale: node.float('scale')?.toPrecision(6) ?? '1/sqrt(width)',
+      mask: mask.join(' + ') || 'none',
+      positions: 'none in scores',
+      cache: 'none',
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import type { Graph, Model, Node, Value } from '../ir';
+import { type Dataflow, dataInputs } from './dataflow';
+import { activationProduct } from './products';
+
+/**
+ * What looks like attention, counted by a rule that knows nothing of the recognisers: a softmax of something computed
+ * from a product of two activations, whose result is multiplied with an activation again; or an operator that is an
+ * attention by definition.
+ */
+export interface Candidate {
+  /** The softmax, the last node of a softmax written out, or the fused operator. */
+  readonly anchor: Node;
+  readonly kind: 'softmax' | 'softmax-written-out' | 'operator';
+}
+
+const ATTENTION_OPERATORS: Record<string, readonly string[]> = {
+  '': ['Attention'],
+  'com.microsoft': [
+    'Attention',
+    'DecoderAttention',
+    'DecoderMaskedMultiHeadAttention',
+    'DecoderMaskedSelfAttention',
+    'GroupQueryAttention',
+    'LongformerAttention',
+    'MultiHeadAttention',
+    'PackedAttention',
+    'PackedMultiHeadAttention',
+    'PagedAttention',
+    'QAttention',
+    'QOrderedAttention',
+    'SparseAttention',
+  ],
+};
+
+/** Operators that end a search through arithmetic: what lies behind them belongs to another part of the model. */
+const BARRIERS = new Set([
+  'Conv',
+  'Gemm',
+  'LayerNormalization',
+  'MatMulInteger',
+  'MatMulNBits',
+  'QLinearMatMul',
+  'SkipLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'Softmax',
+]);
+
+/** Finds every candidate of a model, in the order in which the nodes stand. */
+export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
+  const found: Candidate[] = [];
+  for (const graph of model.scopes()) found.push(...candidatesOf(graph, dataflow));
+  return found;
+}
+
+function* candidatesOf(graph: Graph, dataflow: Dataflow): Iterable<Candidate> {
+  for (const node of graph.nodes) {
+    if (ATTENTION_OPERATORS[node.domain]?.includes(node.opType)) {
+      yield { anchor: node, kind: 'operator' };
+      continue;
+    }
+    const input = softmaxInput(node);
+    const output = node.outputs[0];
+    if (!input || !output) continue;
+    if (comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow)) {
+      yield { anchor: node, kind: node.is('Softmax') ? 'softmax' : 'softmax-written-out' };
+    }
+  }
+}
+
+/** The scores a node turns into probabilities: the input of a Softmax, or of Div(Exp(x), ReduceSum(Exp(x))). */
+function softmaxInput(node: Node): Value | undefined {
+  if (node.is('Softmax')) return node.inputs[0];
+  if (!node.is('Div')) return undefined;
+  const exp = node.inputs[0]?.producer;
+  const sum = node.inputs[1]?.producer;
+  const written = exp?.is('Exp') && sum?.is('ReduceSum') && sum.inputs[0] === node.inputs[0];
+  return written ? exp?.inputs[0] : undefined;
+}
+
+function comesFromProduct(start: Value, dataflow: Dataflow): boolean {
+  const seen = new Set<Value>();
+  const open = [start];
+  for (let value = open.pop(); value; value = open.pop()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    const node = value.producer;
+    if (!node || BARRIERS.has(node.opType)) continue;
+    if (activationProduct(node, dataflow)) return true;
+    if (!node.is('MatMul', 'Einsum')) open.push(...dataInputs(node));
+  }
+  return false;
+}
+
+function flowsIntoProduct(start: Value, dataflow: Dataflow): boolean {
+  const seen = new Set<Value>();
+  const open = [start];
+  for (let value = open.pop(); value; value = open.pop()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    for (const { node } of value.uses) {
+      if (activationProduct(node, dataflow)) return true;
+      if (BARRIERS.has(node.opType) || node.is('MatMul', 'Einsum', 'Shape', 'Size')) continue;
+      open.push(...node.outputs.filter((output) => output !== undefined));
+    }
+  }
+  return false;
+}

@@ -1,0 +1,108 @@
+import type { Model, Value } from '../ir';
+import { DataType, type TensorProto } from '../onnx';
+
+/** A small constant: its dimensions and elements, all as JavaScript numbers. */
+export interface SmallConstant {
+  readonly shape: readonly number[];
+  readonly dataType: number;
+  readonly values: readonly number[];
+}
+
+/** Constants above this number of elements are weights: nobody looks into them. */
+const MOST_ELEMENTS = 64;
+
+/** The tensor behind a value that is a constant itself: an initializer, a Constant node, or an Identity of one. */
+export function constantTensor(value: Value): TensorProto | undefined {
+  if (value.isInput) return undefined;
+  if (value.initializer) return value.initializer;
+  const node = value.producer;
+  if (node?.is('Constant')) return node.tensor('value');
+  const source = node?.is('Identity') ? node.inputs[0] : undefined;
+  return source ? constantTensor(source) : undefined;
+}
+
+/** The value that holds a constant, behind any Identity: two readers of one weight agree on it. */
+export function constantSource(value: Value): Value {
+  const source = value.producer?.is('Identity') ? value.producer.inputs[0] : undefined;
+  return source ? constantSource(source) : value;
+}
+
+export function tensorShape(tensor: TensorProto): number[] {
+  return tensor.dims.map(Number);
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((all, dim) => all * dim, 1);
+}
+
+/** Reads a constant of at most 64 elements; undefined for anything else. */
+export function smallConstant(model: Model, value: Value | undefined): SmallConstant | undefined {
+  if (!value) return undefined;
+  const node = value.producer;
+  if (node?.is('Constant') && !node.tensor('value')) return constantAttribute(node);
+  if (node?.is('Cast')) return castConstant(smallConstant(model, node.inputs[0]), node.int('to') ?? 0);
+  const tensor = constantTensor(value);
+  if (!tensor) return undefined;
+  const shape = tensorShape(tensor);
+  if (elementCount(shape) > MOST_ELEMENTS) return undefined;
+  const values = readNumbers(tensor, model);
+  return values && { shape, dataType: tensor.dataType ?? 0, values };
+}
+
+function constantAttribute(node: NonNullable<Value['producer']>): SmallConstant | undefined {
+  const int = node.int('value_int');
+  if (int !== undefined) return { shape: [], dataType: DataType.INT64, values: [int] };
+  const float = node.float('value_float');
+  if (float !== undefined) return { shape: [], dataType: DataType.FLOAT, values: [float] };
+  const ints = node.attribute('value_ints') && node.ints('value_ints');
+  if (ints) return { shape: [ints.length], dataType: DataType.INT64, values: ints };
+  const floats = node.attribute('value_floats')?.floats;
+  return floats && { shape: [floats.length], dataType: DataType.FLOAT, values: [...floats] };
+}
+
+function castConstant(constant: SmallConstant | undefined, to: number): SmallConstant | undefined {
+  if (!constant) return undefined;
+  const whole = to === DataType.INT64 || to === DataType.INT32;
+  return { ...constant, dataType: to, values: whole ? constant.values.map(Math.trunc) : constant.values };
+}
+
+function readNumbers(tensor: TensorProto, model: Model): number[] | undefined {
+  const bytes = model.bytes(tensor);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const read = (size: number, at: (offset: number) => number) =>
+    Array.from({ length: Math.floor(bytes.byteLength / size) }, (_, index) => at(index * size));
+  switch (tensor.dataType) {
+    case DataType.FLOAT:
+      return read(4, (at) => view.getFloat32(at, true));
+    case DataType.DOUBLE:
+      return read(8, (at) => view.getFloat64(at, true));
+    case DataType.INT64:
+      return read(8, (at) => Number(view.getBigInt64(at, true)));
+    case DataType.INT32:
+      return read(4, (at) => view.getInt32(at, true));
+    case DataType.BOOL:
+    case DataType.UINT8:
+      return read(1, (at) => view.getUint8(at));
+    case DataType.INT8:
+      return read(1, (at) => view.getInt8(at));
+    case DataType.FLOAT16:
+      return read(2, (at) => halfToNumber(view.getUint16(at, true)));
+    case DataType.BFLOAT16: {
+      const scratch = new DataView(new ArrayBuffer(4));
+      return read(2, (at) => {
+        scratch.setUint32(0, view.getUint16(at, true) << 16);
+        return scratch.getFloat32(0);
+      });
+    }
+    default:
+      return undefined;
+  }
+}
+
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}

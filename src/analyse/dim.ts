@@ -1,0 +1,136 @@
+/**
+ * A dimension: a polynomial with integer coefficients over symbols (`batch`, `sequence`, ...). Shape arithmetic of
+ * real exports adds, multiplies and divides dimensions; a polynomial keeps what they have in common.
+ */
+export class Dim {
+  static readonly #numbers = new Map<number, Dim>();
+  static #fresh = 0;
+
+  /** @param terms coefficient by monomial; a monomial is its symbols, sorted and joined by `*`; '' is the constant */
+  private constructor(private readonly terms: ReadonlyMap<string, number>) {}
+
+  static of(value: number): Dim {
+    let dim = Dim.#numbers.get(value);
+    if (!dim) {
+      dim = new Dim(value === 0 ? new Map() : new Map([['', value]]));
+      Dim.#numbers.set(value, dim);
+    }
+    return dim;
+  }
+
+  static symbol(name: string): Dim {
+    return new Dim(new Map([[name.replaceAll('*', '·'), 1]]));
+  }
+
+  /** A dimension nothing is known of. */
+  static unknown(): Dim {
+    return Dim.symbol(`?${Dim.#fresh++}`);
+  }
+
+  static product(dims: readonly Dim[]): Dim {
+    return dims.reduce((all, dim) => all.times(dim), Dim.of(1));
+  }
+
+  static #from(terms: Map<string, number>): Dim {
+    for (const [key, coefficient] of terms) if (coefficient === 0) terms.delete(key);
+    const constant = terms.get('');
+    if (terms.size === 0) return Dim.of(0);
+    return terms.size === 1 && constant !== undefined ? Dim.of(constant) : new Dim(terms);
+  }
+
+  /** The number, if no symbol is involved. */
+  get value(): number | undefined {
+    if (this.terms.size === 0) return 0;
+    return this.terms.size === 1 ? this.terms.get('') : undefined;
+  }
+
+  /** True if it is one symbol and nothing else. */
+  get isSymbol(): boolean {
+    if (this.terms.size !== 1) return false;
+    const [entry] = this.terms;
+    return entry !== undefined && entry[1] === 1 && entry[0] !== '' && !entry[0].includes('*');
+  }
+
+  plus(other: Dim): Dim {
+    const terms = new Map(this.terms);
+    for (const [key, coefficient] of other.terms) terms.set(key, (terms.get(key) ?? 0) + coefficient);
+    return Dim.#from(terms);
+  }
+
+  minus(other: Dim): Dim {
+    return this.plus(other.times(Dim.of(-1)));
+  }
+
+  times(other: Dim): Dim {
+    const terms = new Map<string, number>();
+    for (const [a, x] of this.terms) {
+      for (const [b, y] of other.terms) {
+        const key = [...symbols(a), ...symbols(b)].sort().join('*');
+        terms.set(key, (terms.get(key) ?? 0) + x * y);
+      }
+    }
+    return Dim.#from(terms);
+  }
+
+  /** The quotient where the division leaves no remainder whatever the symbols stand for; else undefined. */
+  dividedBy(divisor: Dim): Dim | undefined {
+    if (this.equals(divisor)) return divisor.value === 0 ? undefined : Dim.of(1);
+    if (divisor.terms.size !== 1) return undefined;
+    const [entry] = divisor.terms;
+    if (!entry) return undefined;
+    const terms = new Map<string, number>();
+    for (const [key, coefficient] of this.terms) {
+      if (coefficient % entry[1] !== 0) return undefined;
+      const rest = symbols(key);
+      for (const symbol of symbols(entry[0])) {
+        const at = rest.indexOf(symbol);
+        if (at < 0) return undefined;
+        rest.splice(at, 1);
+      }
+      terms.set(rest.join('*'), coefficient / entry[1]);
+    }
+    return Dim.#from(terms);
+  }
+
+  /** This polynomial with one symbol replaced by another polynomial. */
+  substitute(symbol: string, by: Dim): Dim {
+    let result = Dim.of(0);
+    for (const [key, coefficient] of this.terms) {
+      const term = symbols(key).map((name) => (name === symbol ? by : Dim.symbol(name)));
+      result = result.plus(Dim.product(term).times(Dim.of(coefficient)));
+    }
+    return result;
+  }
+
+  equals(other: Dim): boolean {
+    if (this === other) return true;
+    if (this.terms.size !== other.terms.size) return false;
+    for (const [key, coefficient] of this.terms) if (other.terms.get(key) !== coefficient) return false;
+    return true;
+  }
+
+  toString(): string {
+    if (this.terms.size === 0) return '0';
+    return [...this.terms]
+      .map(([key, coefficient]) =>
+        key === '' ? `${coefficient}` : coefficient === 1 ? key : `${coefficient}*${key}`,
+      )
+      .join(' + ');
+  }
+}
+
+function symbols(monomial: string): string[] {
+  return monomial === '' ? [] : monomial.split('*');
+}
+
+/** The shape two shapes broadcast to (ONNX's multidirectional broadcasting). */
+export function broadcast(a: readonly Dim[], b: readonly Dim[]): Dim[] {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, index) => {
+    const x = a[a.length - rank + index];
+    const y = b[b.length - rank + index];
+    if (!x || x.value === 1) return y ?? Dim.of(1);
+    if (!y || y.value === 1) return x;
+    return y.value !== undefined ? y : x;
+  });
+}

@@ -1,0 +1,28 @@
+export { type Candidate, findCandidates } from './candidates';
+export {
+  constantSource,
+  constantTensor,
+  elementCount,
+  type SmallConstant,
+  smallConstant,
+  tensorShape,
+} from './constants';
+export { ancestors, Dataflow, dataInputs, descendants, inOrder, isShapeReader } from './dataflow';
+export { broadcast, Dim } from './dim';
+export { frontAxis } from './facts';
+export { einsumTerms } from './operator-rules';
+export { type ActivationProduct, activationProduct } from './products';
+export { followViews, isLayout, type LostView } from './provenance';
+export { Shapes } from './shapes';
+export {
+  type Atom,
+  axisSize,
+  type ColumnAtom,
+  columnAtoms,
+  columnCount,
+  isPure,
+  type LeadAtom,
+  projectionView,
+  regroup,
+  type View,
+} from './view';

@@ -1,0 +1,243 @@
+import { Dim } from './dim';
+import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+
+/** Rules of the operators that move elements without computing with them. */
+
+/** Resolves the 0 and -1 of a Reshape. */
+export function reshapeTarget(
+  shape: readonly Dim[] | undefined,
+  wanted: readonly Dim[] | undefined,
+  allowZero: boolean,
+): Dim[] | undefined {
+  if (!wanted) return undefined;
+  const target = wanted.map((dim, index) =>
+    dim.value === 0 && !allowZero ? (shape?.[index] ?? Dim.unknown()) : dim,
+  );
+  const open = target.findIndex((dim) => dim.value === -1);
+  if (open < 0) return target;
+  const others = Dim.product(target.filter((_, index) => index !== open));
+  target[open] = (shape && Dim.product(shape).dividedBy(others)) ?? Dim.unknown();
+  return target;
+}
+
+function squeeze(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  const axes = context.numbers(1, 'axes');
+  const dropped = shape && axes?.map((axis) => frontAxis(axis, shape.length));
+  return [
+    {
+      shape: dropped
+        ? shape.filter((_, index) => !dropped.includes(index))
+        : context.node.inputs[1] || context.node.attribute('axes')
+          ? undefined
+          : shape?.every((dim) => dim.value !== undefined)
+            ? shape.filter((dim) => dim.value !== 1)
+            : undefined,
+      elements: context.elements(0),
+    },
+  ];
+}
+
+function unsqueeze(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  const axes = context.numbers(1, 'axes');
+  if (!shape || !axes) return [{ elements: context.elements(0) }];
+  const rank = shape.length + axes.length;
+  const added = new Set(axes.map((axis) => frontAxis(axis, rank)));
+  const rest = [...shape];
+  const result = Array.from({ length: rank }, (_, index) =>
+    added.has(index) ? Dim.of(1) : (rest.shift() ?? Dim.unknown()),
+  );
+  return [{ shape: result, elements: rank <= 1 ? context.elements(0) : undefined }];
+}
+
+function concat(context: RuleContext): readonly Fact[] {
+  const shapes = context.node.inputs.map((input) => context.fact(input).shape);
+  const first = shapes.find((shape) => shape !== undefined);
+  if (!first) return [NOTHING];
+  const axis = frontAxis(context.node.int('axis') ?? 0, first.length);
+  const along = shapes.map((shape) => shape?.[axis] ?? Dim.unknown());
+  const shape = first.map((dim, index) => (index === axis ? along.reduce((a, b) => a.plus(b)) : dim));
+  const parts = context.node.inputs.map((input) => context.fact(input).elements);
+  const known = parts.every((part) => part !== undefined);
+  return [{ shape, elements: first.length === 1 && known ? parts.flatMap((part) => part ?? []) : undefined }];
+}
+
+/** Start, end and step of a Slice on one axis; counted from the front where the size allows. */
+export interface SliceRange {
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+  readonly step: number;
+}
+
+/** The ranges of a Slice node whose bounds are plain numbers. */
+export function sliceRanges(context: RuleContext, rank: number): SliceRange[] | undefined {
+  const starts = context.numbers(1, 'starts');
+  const ends = context.numbers(2, 'ends');
+  if (!starts || !ends) return undefined;
+  const given = context.node.inputs[3] || context.node.attribute('axes');
+  const axes = given ? context.numbers(3, 'axes') : starts.map((_, index) => index);
+  const steps = context.node.inputs[4] ? context.numbers(4) : starts.map(() => 1);
+  if (!axes || !steps) return undefined;
+  return axes.map((axis, index) => ({
+    axis: frontAxis(axis, rank),
+    start: starts[index] ?? 0,
+    end: ends[index] ?? 0,
+    step: steps[index] ?? 1,
+  }));
+}
+
+/** The axes that a Slice touches, even where its bounds are not known. */
+export function slicedAxes(context: RuleContext, rank: number): number[] | undefined {
+  if (context.node.inputs[3] || context.node.attribute('axes')) {
+    return context.numbers(3, 'axes')?.map((axis) => frontAxis(axis, rank));
+  }
+  const count = context.fact(context.node.inputs[1]).shape?.[0]?.value ?? context.node.ints('starts')?.length;
+  return count === undefined ? undefined : Array.from({ length: count }, (_, index) => index);
+}
+
+/** How many elements a range takes of an axis; undefined where that depends on symbols. */
+export function sliceLength(size: Dim, { start, end, step }: SliceRange): Dim | undefined {
+  const known = size.value;
+  if (known === undefined) {
+    if (step !== 1) return undefined;
+    if (start === 0 && end > 2 ** 31) return size;
+    if (start >= 0 && end >= 0 && end < 2 ** 31) return undefined;
+    if (start >= 0 && end > 2 ** 31) return size.minus(Dim.of(start));
+    if (start === 0 && end < 0) return size.plus(Dim.of(end));
+    if (start < 0 && end > 2 ** 31) return Dim.of(-start);
+    return undefined;
+  }
+  const clamp = (bound: number) =>
+    Math.min(Math.max(bound < 0 ? bound + known : bound, step < 0 ? -1 : 0), known);
+  const length = Math.ceil((clamp(end) - clamp(start)) / step);
+  return Dim.of(Math.max(0, length));
+}
+
+function slice(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  if (!shape) return [NOTHING];
+  const ranges = sliceRanges(context, shape.length);
+  const touched = ranges?.map((range) => range.axis) ?? slicedAxes(context, shape.length);
+  const result = shape.map((dim, index) => {
+    if (touched && !touched.includes(index)) return dim;
+    const range = ranges?.find(({ axis }) => axis === index);
+    return (range && sliceLength(dim, range)) ?? Dim.unknown();
+  });
+  const elements = context.elements(0);
+  const range = ranges?.[0];
+  if (!elements || !range || shape.length !== 1 || range.step === 0) return [{ shape: result }];
+  const bound = (at: number) => Math.min(Math.max(at < 0 ? at + elements.length : at, 0), elements.length);
+  const taken =
+    range.step > 0
+      ? elements.slice(bound(range.start), bound(range.end)).filter((_, index) => index % range.step === 0)
+      : undefined;
+  return [{ shape: result, elements: taken }];
+}
+
+function gather(context: RuleContext): readonly Fact[] {
+  const data = context.shape(0);
+  const indices = context.shape(1);
+  if (!data || !indices) return [NOTHING];
+  const axis = frontAxis(context.node.int('axis') ?? 0, data.length);
+  const shape = [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)];
+  const elements = context.elements(0);
+  const at = context.numbers(1);
+  if (!elements || !at || data.length !== 1) return [{ shape }];
+  const picked = at.map((index) => elements[index < 0 ? index + elements.length : index]);
+  return [
+    {
+      shape,
+      elements: picked.every((dim) => dim !== undefined) ? picked.flatMap((dim) => dim ?? []) : undefined,
+    },
+  ];
+}
+
+function split(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  const count = context.node.outputs.length;
+  if (!shape) return Array(count).fill(NOTHING);
+  const axis = frontAxis(context.node.int('axis') ?? 0, shape.length);
+  const given = context.node.inputs[1] || context.node.attribute('split');
+  const sizes = given ? context.numbers(1, 'split') : undefined;
+  const total = shape[axis];
+  const even = given ? undefined : total?.dividedBy(Dim.of(count));
+  return Array.from({ length: count }, (_, part) => {
+    const size = sizes?.[part];
+    const along = size === undefined ? (even ?? Dim.unknown()) : Dim.of(size);
+    return { shape: shape.map((dim, index) => (index === axis ? along : dim)) };
+  });
+}
+
+function expand(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  const wanted = context.elements(1);
+  if (!shape || !wanted) return [NOTHING];
+  const rank = Math.max(shape.length, wanted.length);
+  return [
+    {
+      shape: Array.from({ length: rank }, (_, index) => {
+        const have = shape[shape.length - rank + index];
+        const want = wanted[wanted.length - rank + index];
+        if (!want || want.value === 1) return have ?? Dim.of(1);
+        return !have || have.value === 1 ? want : have;
+      }),
+    },
+  ];
+}
+
+export const layoutRules: Record<string, Rule> = {
+  Reshape: (context) => [
+    {
+      shape: reshapeTarget(context.shape(0), context.elements(1), context.node.int('allowzero') === 1),
+      elements: context.elements(0),
+    },
+  ],
+  Transpose: (context) => {
+    const shape = context.shape(0);
+    const perm = context.node.ints('perm');
+    if (!shape) return [NOTHING];
+    return [
+      { shape: perm?.length ? perm.map((axis) => shape[axis] ?? Dim.unknown()) : [...shape].reverse() },
+    ];
+  },
+  Flatten: (context) => {
+    const shape = context.shape(0);
+    if (!shape) return [NOTHING];
+    const axis = frontAxis(context.node.int('axis') ?? 1, shape.length);
+    return [{ shape: [Dim.product(shape.slice(0, axis)), Dim.product(shape.slice(axis))] }];
+  },
+  Squeeze: squeeze,
+  Unsqueeze: unsqueeze,
+  Concat: concat,
+  Slice: slice,
+  Gather: gather,
+  Split: split,
+  Expand: expand,
+  Tile: (context) => {
+    const shape = context.shape(0);
+    const repeats = context.elements(1);
+    return [{ shape: shape?.map((dim, index) => dim.times(repeats?.[index] ?? Dim.unknown())) }];
+  },
+  GatherElements: (context) => [{ shape: context.shape(1) }],
+  GatherND: (context) => {
+    const data = context.shape(0);
+    const indices = context.shape(1);
+    const depth = indices?.at(-1)?.value;
+    const batch = context.node.int('batch_dims') ?? 0;
+    if (!data || !indices || depth === undefined) return [NOTHING];
+    return [{ shape: [...indices.slice(0, -1), ...data.slice(batch + depth)] }];
+  },
+  Pad: (context) => {
+    const shape = context.shape(0);
+    const pads = context.node.inputs[3] ? undefined : context.numbers(1, 'pads');
+    return [
+      {
+        shape: shape?.map((dim, index) =>
+          pads ? dim.plus(Dim.of((pads[index] ?? 0) + (pads[index + shape.length] ?? 0))) : Dim.unknown(),
+        ),
+      },
+    ];
+  },
+};

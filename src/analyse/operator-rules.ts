@@ -1,0 +1,255 @@
+import { arithmetic, arithmeticRules, combineElements } from './arithmetic-rules';
+import { broadcast, Dim } from './dim';
+import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { layoutRules } from './layout-rules';
+
+/** Operators that give a tensor of the shape of their first input, from whatever domain. */
+const SAME_SHAPE = [
+  'Abs',
+  'Acos',
+  'Asin',
+  'Atan',
+  'BitwiseNot',
+  'Cast',
+  'CastLike',
+  'Ceil',
+  'Celu',
+  'Clip',
+  'Cos',
+  'Cosh',
+  'CumSum',
+  'Dropout',
+  'Elu',
+  'Erf',
+  'Exp',
+  'Floor',
+  'Gelu',
+  'HardSigmoid',
+  'HardSwish',
+  'Hardmax',
+  'Identity',
+  'IsInf',
+  'IsNaN',
+  'LayerNormalization',
+  'LeakyRelu',
+  'Log',
+  'LogSoftmax',
+  'LpNormalization',
+  'Mish',
+  'Neg',
+  'Not',
+  'RMSNormalization',
+  'Reciprocal',
+  'Relu',
+  'RotaryEmbedding',
+  'Round',
+  'ScatterElements',
+  'ScatterND',
+  'Selu',
+  'Sigmoid',
+  'Sign',
+  'Sin',
+  'Sinh',
+  'Softmax',
+  'Softplus',
+  'Softsign',
+  'Sqrt',
+  'Swish',
+  'Tan',
+  'Tanh',
+  'ThresholdedRelu',
+  'Trilu',
+  'QuantizeLinear',
+  'DequantizeLinear',
+  'DynamicQuantizeLinear',
+  'SimplifiedLayerNormalization',
+  'SkipLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'FastGelu',
+  'BiasGelu',
+  'QuickGelu',
+  'InstanceNormalization',
+  'GroupNormalization',
+  'BatchNormalization',
+  'ReverseSequence',
+] as const;
+
+const BROADCAST = [
+  'Add',
+  'And',
+  'BitwiseAnd',
+  'BitwiseOr',
+  'BitwiseXor',
+  'Div',
+  'Equal',
+  'Greater',
+  'GreaterOrEqual',
+  'Less',
+  'LessOrEqual',
+  'Max',
+  'Mean',
+  'Min',
+  'Mod',
+  'Mul',
+  'Or',
+  'PRelu',
+  'Pow',
+  'Sub',
+  'Sum',
+  'Where',
+  'Xor',
+] as const;
+
+const REDUCE = [
+  'ReduceL1',
+  'ReduceL2',
+  'ReduceLogSum',
+  'ReduceLogSumExp',
+  'ReduceMax',
+  'ReduceMean',
+  'ReduceMin',
+  'ReduceProd',
+  'ReduceSum',
+  'ReduceSumSquare',
+] as const;
+
+function sameShape(context: RuleContext): readonly Fact[] {
+  const fact = { shape: context.shape(0) };
+  const through = context.node.is('Cast', 'Identity', 'CastLike');
+  return [through ? { ...fact, elements: context.elements(0) } : fact];
+}
+
+function broadcasting(context: RuleContext): readonly Fact[] {
+  let shape: readonly Dim[] | undefined = [];
+  for (const input of context.node.inputs) {
+    const next = context.fact(input).shape;
+    shape = shape && next ? broadcast(shape, next) : undefined;
+  }
+  const combine = arithmetic[context.node.opType];
+  const elements = context.node.is('Where') ? choose(context) : combine && combineElements(context, combine);
+  return [{ shape, elements }];
+}
+
+function choose(context: RuleContext): readonly Dim[] | undefined {
+  const [condition, yes, no] = [context.elements(0), context.elements(1), context.elements(2)];
+  if (!condition || !yes || !no) return undefined;
+  const length = Math.max(condition.length, yes.length, no.length);
+  const at = (list: readonly Dim[], index: number) => list[list.length === 1 ? 0 : index];
+  const result: Dim[] = [];
+  for (let index = 0; index < length; index++) {
+    const picked = at(at(condition, index)?.value ? yes : no, index);
+    if (at(condition, index)?.value === undefined || !picked) return undefined;
+    result.push(picked);
+  }
+  return result;
+}
+
+function reduce(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  if (!shape) return [NOTHING];
+  const given = context.node.inputs[1] || context.node.attribute('axes');
+  const axes = given
+    ? context.numbers(1, 'axes')?.map((axis) => frontAxis(axis, shape.length))
+    : shape.map((_, index) => index);
+  if (!axes) return [NOTHING];
+  const keep = (context.node.int('keepdims') ?? 1) === 1;
+  return [
+    { shape: shape.flatMap((dim, index) => (!axes.includes(index) ? [dim] : keep ? [Dim.of(1)] : [])) },
+  ];
+}
+
+/** Shape of a (batched) matrix product, as numpy.matmul gives it. */
+export function matMulShape(
+  a: readonly Dim[] | undefined,
+  b: readonly Dim[] | undefined,
+): readonly Dim[] | undefined {
+  if (!a || !b || a.length === 0 || b.length === 0) return undefined;
+  const rows = a.length > 1 ? a.slice(-2, -1) : [];
+  const columns = b.length > 1 ? b.slice(-1) : [];
+  return [...broadcast(a.slice(0, -2), b.slice(0, -2)), ...rows, ...columns];
+}
+
+function matMul(context: RuleContext): readonly Fact[] {
+  const flip = (shape: readonly Dim[] | undefined, flag: string) =>
+    shape && context.node.int(flag) === 1 ? [...shape.slice(0, -2), ...shape.slice(-2).reverse()] : shape;
+  return [{ shape: matMulShape(flip(context.shape(0), 'transA'), flip(context.shape(1), 'transB')) }];
+}
+
+/** Splits an Einsum equation; undefined for forms with an ellipsis. */
+export function einsumTerms(equation: string | undefined): { inputs: string[]; output: string } | undefined {
+  const [left, right] = (equation ?? '').replaceAll(' ', '').split('->');
+  if (left === undefined || right === undefined || equation?.includes('.')) return undefined;
+  return { inputs: left.split(','), output: right };
+}
+
+function einsum(context: RuleContext): readonly Fact[] {
+  const terms = einsumTerms(context.node.string('equation'));
+  if (!terms) return [NOTHING];
+  const sizes = new Map<string, Dim>();
+  terms.inputs.forEach((term, index) => {
+    [...term].forEach((letter, axis) => {
+      const dim = context.shape(index)?.[axis];
+      if (dim) sizes.set(letter, dim);
+    });
+  });
+  return [{ shape: [...terms.output].map((letter) => sizes.get(letter) ?? Dim.unknown()) }];
+}
+
+function withLastDim(context: RuleContext, last: Dim | undefined): readonly Fact[] {
+  const shape = context.shape(0);
+  return [{ shape: shape && [...shape.slice(0, -1), last ?? Dim.unknown()] }];
+}
+
+/** ai.onnx Attention: Y has the shape of Q with the width of V. Rank 3 merges heads into the last axis. */
+function attention(context: RuleContext): readonly Fact[] {
+  const query = context.shape(0);
+  const value = context.shape(2);
+  if (!query || !value) return [NOTHING];
+  if (query.length === 4) return [{ shape: [...query.slice(0, 3), value[3] ?? Dim.unknown()] }];
+  const [heads, kvHeads] = [context.node.int('q_num_heads'), context.node.int('kv_num_heads')];
+  const width = heads && kvHeads ? value[2]?.times(Dim.of(heads)).dividedBy(Dim.of(kvHeads)) : undefined;
+  return [{ shape: [...query.slice(0, 2), width ?? Dim.unknown()] }];
+}
+
+function conv(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  const channels = context.shape(1)?.[0];
+  return [
+    {
+      shape: shape?.map((dim, axis) =>
+        axis === 0 ? dim : axis === 1 && channels ? channels : Dim.unknown(),
+      ),
+    },
+  ];
+}
+
+const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules }));
+for (const op of SAME_SHAPE) rules.set(op, sameShape);
+for (const op of BROADCAST) rules.set(op, broadcasting);
+for (const op of REDUCE) rules.set(op, reduce);
+for (const op of [
+  'MatMul',
+  'MatMulInteger',
+  'FusedMatMul',
+  'MatMulIntegerToFloat',
+  'DynamicQuantizeMatMul',
+  'Gemm',
+])
+  rules.set(op, matMul);
+for (const op of ['Conv', 'ConvInteger']) rules.set(op, conv);
+rules.set('QLinearMatMul', (context) => [{ shape: matMulShape(context.shape(0), context.shape(3)) }]);
+rules.set('Einsum', einsum);
+rules.set('Attention', (context) => (context.node.domain === '' ? attention(context) : [NOTHING]));
+rules.set('MatMulNBits', (context) => withLastDim(context, Dim.of(context.node.int('N') ?? 0)));
+rules.set('MultiHeadAttention', (context) => {
+  const shape = context.shape(0);
+  return shape?.length === 3 ? [{ shape }] : [NOTHING];
+});
+rules.set('GroupQueryAttention', (context) =>
+  context.node.inputs[1] ? [{ shape: context.shape(0) }] : [NOTHING],
+);
+
+/** The rule of an operator, if diffx has one. Contrib operators of ONNX Runtime share the names of their kin. */
+export function operatorRule(opType: string): Rule | undefined {
+  return rules.get(opType);
+}

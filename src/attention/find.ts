@@ -1,0 +1,125 @@
+import type { Candidate } from '../analyse';
+import { constantSource } from '../analyse';
+import type { Model } from '../ir';
+import { Analysis } from '../match/context';
+import { attempt, type Reason } from '../match/outcome';
+import { attentionPath, pathKind, pathNumbers } from './path';
+import type { Recogniser } from './recogniser';
+import type { AttentionSite } from './site';
+
+/** An attention with its place in the model. */
+export interface LocatedSite extends AttentionSite {
+  /** Module path, unique for each set of weights. */
+  readonly path: string;
+  /** Depth l of SPEC section 1: rank among the attentions of its kind. */
+  readonly depth: number;
+  /** Other attentions with the same path run the same weights again. */
+  readonly shared: boolean;
+}
+
+/** A candidate that no recogniser understood. */
+export interface Miss {
+  readonly candidate: Candidate;
+  /** The recogniser that came nearest. */
+  readonly recogniser: string | undefined;
+  readonly reason: Reason;
+}
+
+export interface Found {
+  readonly analysis: Analysis;
+  /** In the order of depth within each kind, kinds in the order of the data. */
+  readonly sites: readonly LocatedSite[];
+  readonly misses: readonly Miss[];
+}
+
+/** Finds every attention of a model. */
+export function findAttention(model: Model, recognisers: readonly Recogniser[]): Found {
+  const analysis = new Analysis(model);
+  const sites: AttentionSite[] = [];
+  const misses: Miss[] = [];
+  for (const candidate of analysis.candidates) {
+    const recogniser = recognisers.find((each) => each.accepts(candidate));
+    if (!recogniser) {
+      const { anchor } = candidate;
+      const reason: Reason = {
+        code: 'no-recogniser',
+        node: anchor,
+        wanted: 'a known form of attention',
+        found: anchor.operator,
+      };
+      misses.push({ candidate, recogniser: undefined, reason });
+      continue;
+    }
+    const outcome = attempt(() => recogniser.recognise(candidate, analysis));
+    if (outcome.matched) sites.push(outcome.value);
+    else misses.push({ candidate, recogniser: recogniser.name, reason: outcome.reason });
+  }
+  return { analysis, sites: locate(sites), misses };
+}
+
+/** What tells one set of attention weights from another: the stored query and key weights. */
+function weightKey({ query, key }: AttentionSite): string {
+  const side = ({ projection, columns }: AttentionSite['query']) =>
+    `${projection.tensor.name ?? ''}@${columns[0] ?? 0}`;
+  const source = (site: AttentionSite['query']) => constantSource(site.projection.weight).name || side(site);
+  return `${side(query)}|${source(query)}|${side(key)}|${source(key)}`;
+}
+
+function locate(sites: readonly AttentionSite[]): LocatedSite[] {
+  const pathByWeights = new Map<string, string>();
+  const taken = new Set<string>();
+  const uses = new Map<string, number>();
+  const named = sites.map((site) => {
+    const weights = weightKey(site);
+    let path = pathByWeights.get(weights);
+    if (path === undefined) {
+      path = uniquePath(attentionPath(site) ?? `attention.${pathByWeights.size}`, taken);
+      pathByWeights.set(weights, path);
+    }
+    uses.set(path, (uses.get(path) ?? 0) + 1);
+    return { site, path };
+  });
+  const kinds = groupByKind([...pathByWeights.values()]);
+  const rank = new Map<string, { kind: number; depth: number }>();
+  kinds.forEach((paths, kind) => {
+    paths.forEach((path, depth) => {
+      rank.set(path, { kind, depth });
+    });
+  });
+  const located = named.map(
+    ({ site, path }): LocatedSite => ({
+      ...site,
+      path,
+      depth: rank.get(path)?.depth ?? 0,
+      shared: (uses.get(path) ?? 0) > 1,
+    }),
+  );
+  const order = (site: LocatedSite) => rank.get(site.path)?.kind ?? 0;
+  return located.sort((a, b) => order(a) - order(b) || a.depth - b.depth);
+}
+
+function uniquePath(wish: string, taken: Set<string>): string {
+  let path = wish;
+  for (let n = 1; taken.has(path); n++) path = `${wish}.attention${n}`;
+  taken.add(path);
+  return path;
+}
+
+/** Paths that differ in their numbers alone, ordered by those numbers. */
+function groupByKind(paths: readonly string[]): string[][] {
+  const kinds = new Map<string, string[]>();
+  for (const path of paths) {
+    const kind = pathKind(path);
+    kinds.set(kind, [...(kinds.get(kind) ?? []), path]);
+  }
+  for (const group of kinds.values()) group.sort((a, b) => compareNumbers(pathNumbers(a), pathNumbers(b)));
+  return [...kinds.values()];
+}
+
+function compareNumbers(a: readonly number[], b: readonly number[]): number {
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const difference = (a[i] ?? -1) - (b[i] ?? -1);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

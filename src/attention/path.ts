@@ -1,0 +1,125 @@
+import { constantSource } from '../analyse';
+import type { Node, Value } from '../ir';
+import type { Projection } from '../match/projection';
+import type { AttentionSite } from './site';
+
+/**
+ * Module paths: where in the exported PyTorch (or other) module tree a node or a weight belongs. Exporters leave it in
+ * names of parameters (`model.layers.0.self_attn.q_proj.bias`), in names of nodes
+ * (`/model/layers.0/self_attn/q_proj/MatMul`, TorchScript) or in node metadata (dynamo).
+ */
+
+const NAME_SCOPES = 'pkg.torch.onnx.name_scopes';
+
+/** The module whose forward function made a node; undefined where the exporter left no trace. */
+export function moduleOfNode(node: Node): string | undefined {
+  const scopes = node.metadata(NAME_SCOPES);
+  if (scopes) {
+    const parts = [...scopes.matchAll(/'([^']*)'|"([^"]*)"/g)].map((match) => match[1] ?? match[2] ?? '');
+    return parts.slice(0, -1).findLast((part) => part !== '');
+  }
+  if (!node.name.startsWith('/')) return undefined;
+  const parts = node.name.split('/').slice(1, -1);
+  return parts.length > 0 ? cleanScopes(parts).join('.') : undefined;
+}
+
+/**
+ * TorchScript repeats what a child inherits (`/m/m.0/MatMul`) and numbers a module that is called again
+ * (`/a_1/MatMul`).
+ */
+function cleanScopes(parts: readonly string[]): string[] {
+  const result: string[] = [];
+  for (const part of parts) {
+    const last = result.at(-1);
+    if (last !== undefined && part.startsWith(`${last}.`)) result.push(part.slice(last.length + 1));
+    else result.push(part);
+  }
+  return result;
+}
+
+/** The module that owns a parameter, if its name is a path and not one that an exporter made up. */
+export function moduleOfParameter(name: string): { module: string; leaf: string } | undefined {
+  const dot = name.lastIndexOf('.');
+  if (dot <= 0 || name.includes('::') || name.includes('/') || !/^[\w.-]+$/.test(name)) return undefined;
+  return { module: name.slice(0, dot), leaf: name.slice(dot + 1) };
+}
+
+interface OwnedBy {
+  readonly module: string;
+  /** True if the parameter belongs to a linear layer inside the attention, not to the attention itself. */
+  readonly linear: boolean;
+}
+
+function owner(projection: Projection): OwnedBy | undefined {
+  const values: (Value | undefined)[] = [projection.weight, projection.bias?.value];
+  for (const value of values) {
+    const source = value && parameterBehind(value);
+    const named = source && moduleOfParameter(source.name);
+    if (named) return { module: named.module, linear: /^(weight|bias|kernel|W|b)$/.test(named.leaf) };
+  }
+  return undefined;
+}
+
+function parameterBehind(value: Value): Value {
+  const source = constantSource(value);
+  const node = source.producer;
+  const inner = node?.is('Transpose', 'Cast', 'DequantizeLinear') ? node.inputs[0] : undefined;
+  return inner ? parameterBehind(inner) : source;
+}
+
+/** The part that all paths have in common, in whole components. */
+export function commonPath(paths: readonly string[]): string {
+  const [first, ...others] = paths.map((path) => path.split('.'));
+  if (!first) return '';
+  let length = first.length;
+  for (const other of others) {
+    let same = 0;
+    while (same < length && first[same] === other[same]) same++;
+    length = same;
+  }
+  return first.slice(0, length).join('.');
+}
+
+function parent(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('.')));
+}
+
+/** The module path of an attention as the exporter left it; undefined where it left none. */
+export function attentionPath(site: Pick<AttentionSite, 'query' | 'key' | 'anchor'>): string | undefined {
+  const projections = [site.query.projection, site.key.projection];
+  const owners = projections.map(owner).filter((each) => each !== undefined);
+  const scope = moduleOfNode(site.anchor);
+  if (owners.length > 0) {
+    const path = fromOwners(owners, scope);
+    if (path) return path;
+  }
+  const scopes = projections
+    .map((projection) => moduleOfNode(projection.node))
+    .filter((each) => each !== undefined);
+  const all = scope === undefined ? scopes : [...scopes, scope];
+  const common = commonPath(all);
+  const packed = new Set(scopes).size === 1 && common === scopes[0] && common !== scope;
+  return (packed ? parent(common) : common) || scope || undefined;
+}
+
+function fromOwners(owners: readonly OwnedBy[], scope: string | undefined): string {
+  const modules = [...new Set(owners.map(({ module }) => module))];
+  const common = commonPath(modules);
+  const single = modules.length === 1 && owners.every(({ linear }) => linear);
+  if (!single) return common;
+  return scope !== undefined && lastPart(scope) === lastPart(common) ? common : parent(common) || common;
+}
+
+function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf('.') + 1);
+}
+
+/** A path with its numbers removed: equal for all layers of one kind. */
+export function pathKind(path: string): string {
+  return path.replace(/\d+/g, '#');
+}
+
+/** The numbers of a path, outermost first. */
+export function pathNumbers(path: string): number[] {
+  return [...path.matchAll(/\d+/g)].map((match) => Number(match[0]));
+}

@@ -1,0 +1,106 @@
+import type { View } from '../analyse';
+import type { Graph, Node, Value } from '../ir';
+import type { Projection } from '../match/projection';
+
+/**
+ * An attention, whoever exported it: what every recogniser reduces to and every lowering reads.
+ *
+ * Shapes: B batch, S query length, T key length, H query heads, G key heads, D width of a query or key head, E width
+ * of a value head.
+ */
+export interface AttentionSite {
+  /** The softmax or the fused operator: what the count of candidates knows the attention by. */
+  readonly anchor: Node;
+  /** The recogniser that found it. */
+  readonly recogniser: string;
+  readonly scope: Graph;
+  readonly query: Side;
+  readonly key: Side;
+  readonly core: WrittenOutCore | OperatorCore;
+  /** H. */
+  readonly heads: number;
+  /** G. */
+  readonly kvHeads: number;
+  /** D. */
+  readonly headWidth: number;
+  /** E. */
+  readonly valueWidth: number;
+  /** Element type of scores and values, a `DataType`. */
+  readonly dataType: number;
+  /** For people: how scores come about. */
+  readonly traits: SiteTraits;
+}
+
+/** Queries or keys, from their projection to the product of scores. */
+export interface Side {
+  readonly projection: Projection;
+  /**
+   * The first value that holds the columns of this side and no others, laid out as `view` says: the projection's
+   * output itself, or a part of a packed one.
+   */
+  readonly separated: Value;
+  readonly view: View;
+  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
+  readonly between: readonly Node[];
+  /** Number of heads, and width of each. */
+  readonly heads: number;
+  readonly width: number;
+  /** Column of the projection that holds width position w of head i, at index i * width + w. */
+  readonly columns: Int32Array;
+  /** Sizes and strides of the column atoms, head atoms before width atoms, in head-major order. */
+  readonly units: readonly ColumnUnit[];
+  /** How many of `units` number heads. */
+  readonly headUnits: number;
+  /** The operand of the product of scores, or the input of the fused operator. */
+  readonly operand: Value;
+  readonly operandView: View;
+}
+
+export interface ColumnUnit {
+  readonly size: number;
+  readonly stride: number;
+}
+
+/** Attention written out in operators. */
+export interface WrittenOutCore {
+  readonly kind: 'written-out';
+  /** The product of queries and keys. */
+  readonly scores: Node;
+  /** Index of the query operand in it. */
+  readonly queryIndex: number;
+  readonly softmax: Node;
+  /** The product of probabilities and values, and what it reads. */
+  readonly product: Node;
+  readonly probabilities: Value;
+  readonly values: Value;
+  readonly output: Value;
+  /** Layout of `probabilities`: view of the columns of the query projection, keys on the last axis. */
+  readonly probabilitiesView: View;
+  /** Scale and bias, where the scores are nothing but scale * Q * K^T + bias with Q and K of rank 4. */
+  readonly plain: PlainScores | undefined;
+}
+
+export interface PlainScores {
+  /** The Mul or Div by a scalar behind the product, if any. */
+  readonly scale: { readonly operator: 'Mul' | 'Div'; readonly value: Value } | undefined;
+  /** The term that is added before the softmax, if any. */
+  readonly bias: Value | undefined;
+}
+
+/** Attention as one operator. */
+export interface OperatorCore {
+  readonly kind: 'operator';
+  readonly node: Node;
+  readonly queryIndex: number;
+  readonly keyIndex: number;
+  readonly valueIndex: number;
+  readonly values: Value;
+  readonly output: Value;
+}
+
+export interface SiteTraits {
+  readonly scale: string;
+  readonly mask: string;
+  readonly positions: string;
+  readonly cache: string;
+}

@@ -1,0 +1,108 @@
+import { ancestors, type Dataflow, dataInputs, isShapeReader, smallConstant } from '../analyse';
+import type { Node, Value } from '../ir';
+import type { Analysis } from '../match/context';
+import type { TracedSide } from '../match/side';
+import type { PlainScores, SiteTraits } from './site';
+
+interface ScoreParts {
+  readonly scores: Node;
+  readonly softmax: Node;
+  readonly query: TracedSide;
+  readonly key: TracedSide;
+  readonly plain: PlainScores | undefined;
+}
+
+/** Says in words what happens between the projections and the softmax. For people; nothing is decided by it. */
+export function describeTraits(parts: ScoreParts, analysis: Analysis): SiteTraits {
+  return {
+    scale: describeScale(parts, analysis),
+    mask: describeMask(parts, analysis),
+    positions: describePositions(parts),
+    cache: describeCache(parts.key),
+  };
+}
+
+function slice(value: Value, side: TracedSide): Node[] {
+  return ancestors(value, new Set([side.separated]));
+}
+
+/** All factors by which scores are multiplied: constants on the path of queries, keys and scores. */
+function describeScale({ scores, softmax, query, key }: ScoreParts, { model }: Analysis): string {
+  let factor = 1;
+  let found = false;
+  const output = scores.outputs[0];
+  const behind = softmax.inputs[0] && output ? ancestors(softmax.inputs[0], new Set([output])) : [];
+  const queryNodes = slice(query.operand, query);
+  const keyNodes = slice(key.operand, key);
+  for (const node of [...queryNodes, ...keyNodes, ...behind]) {
+    if (!node.is('Mul', 'Div')) continue;
+    const constant =
+      smallConstant(model, node.inputs[1]) ??
+      (node.is('Mul') ? smallConstant(model, node.inputs[0]) : undefined);
+    const [value] = constant?.values.length === 1 ? constant.values : [];
+    if (value === undefined || value === 0) continue;
+    factor *= node.is('Mul') ? value : 1 / value;
+    found = true;
+  }
+  return found ? Number(factor.toPrecision(6)).toString() : 'none';
+}
+
+function describeMask({ scores, softmax }: ScoreParts, { dataflow, model }: Analysis): string {
+  const output = scores.outputs[0];
+  const [input] = softmax.inputs;
+  if (!output || !input) return 'none';
+  const path = ancestors(input, new Set([output]));
+  const kinds = new Set<string>();
+  for (const node of path) {
+    if (node.is('Where') && isOnPath(node, path, output)) kinds.add('where');
+    if (node.is('Add', 'Sub') && isOnPath(node, path, output)) {
+      const term = node.inputs.find(
+        (value) => value && value !== output && !path.includes(value.producer as Node),
+      );
+      const side = term ?? node.inputs[1];
+      if (smallConstant(model, side)?.values.length !== 1) kinds.add(maskTerm(side, dataflow));
+    }
+  }
+  return kinds.size > 0 ? [...kinds].join(' + ') : 'none';
+}
+
+function maskTerm(value: Value | undefined, dataflow: Dataflow): string {
+  return value && dataflow.dependsOnData(value) ? 'additive' : 'additive, from shapes alone';
+}
+
+function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
+  return node.inputs.some((input) => input === output || (input?.producer && path.includes(input.producer)));
+}
+
+function describePositions({ query, key }: ScoreParts): string {
+  const nodes = [...slice(query.operand, query), ...slice(key.operand, key)];
+  if (nodes.some((node) => node.opType === 'RotaryEmbedding')) return 'rotary';
+  const waves = (start: Node[]) => start.some((node) => node.is('Cos', 'Sin'));
+  return waves(nodes) ? 'rotary' : 'none in scores';
+}
+
+/** Whether keys are joined with keys that are fed. */
+function describeCache(key: TracedSide): string {
+  const joins = slice(key.operand, key).filter((node) =>
+    node.is('Concat', 'ScatterND', 'ScatterElements', 'TensorScatter'),
+  );
+  const past = joins.flatMap((node) => node.inputs).find((input) => input && isFed(input));
+  return past ? `past '${fedName(past)}'` : 'none';
+}
+
+function isFed(value: Value): boolean {
+  return fedName(value) !== undefined;
+}
+
+/** The graph input behind a value, through layout and casts only. */
+function fedName(value: Value): string | undefined {
+  const node = value.producer;
+  if (!node) return value.isInput ? value.name : undefined;
+  if (
+    isShapeReader(node) ||
+    !node.is('Cast', 'Identity', 'Reshape', 'Transpose', 'Unsqueeze', 'Squeeze', 'Slice')
+  )
+    return undefined;
+  const [first] = dataInputs(node);
+  return first && fedName(first);
+}

@@ -1,0 +1,191 @@
+import type { GraphProto, NodeProto, TensorProto, TypeProto } from '../onnx';
+import type { Model } from './model';
+import { Node } from './node';
+import { Value } from './value';
+
+/** What a new node is made from. Outputs are named by the caller, who mints the names. */
+export interface NodeSpec {
+  readonly proto: NodeProto;
+  readonly inputs: readonly (Value | undefined)[];
+}
+
+/** A scope: the main graph, the body of an If, Loop or Scan, or a local function. */
+export class Graph {
+  readonly nodes: Node[] = [];
+  readonly inputs: Value[] = [];
+  readonly outputs: Value[] = [];
+  /** Values defined in this scope, by name. */
+  readonly values = new Map<string, Value>();
+
+  constructor(
+    readonly model: Model,
+    /** The message it was read from; undefined for functions. */
+    readonly proto: GraphProto | undefined,
+    /** The scope around it, for bodies. */
+    readonly parent: Graph | undefined,
+    /** The node whose body it is. */
+    readonly owner: Node | undefined,
+    /** A name for messages: the graph's own, or `<function>`. */
+    readonly label: string,
+  ) {}
+
+  /** Finds a value by name, here or in the scopes around. */
+  find(name: string): Value | undefined {
+    return this.values.get(name) ?? this.parent?.find(name);
+  }
+
+  /** Defines a value. The name must be new in this scope. */
+  define(name: string, type?: TypeProto): Value {
+    const value = new Value(name, this);
+    value.type = type;
+    this.values.set(name, value);
+    this.model.names.reserve(name);
+    this.model.journal.record(() => {
+      this.values.delete(name);
+    });
+    return value;
+  }
+
+  /** Adds a constant under a free name close to the wish. */
+  addInitializer(wish: string, tensor: TensorProto): Value {
+    const name = this.model.names.mint(wish);
+    const value = this.define(name);
+    value.initializer = { ...tensor, name };
+    return value;
+  }
+
+  /** Adds a graph input under a free name close to the wish. */
+  addInput(wish: string, type: TypeProto): Value {
+    const value = this.define(this.model.names.mint(wish), type);
+    value.isInput = true;
+    this.inputs.push(value);
+    this.model.journal.record(() => {
+      this.inputs.splice(this.inputs.indexOf(value), 1);
+    });
+    return value;
+  }
+
+  /** Adds an output behind the others. */
+  addOutput(value: Value): void {
+    this.outputs.push(value);
+    this.model.journal.record(() => {
+      this.outputs.splice(this.outputs.lastIndexOf(value), 1);
+    });
+  }
+
+  /** Replaces one output of the scope; its name must be kept by the caller where callers see it. */
+  setOutput(index: number, value: Value): void {
+    const old = this.outputs[index];
+    if (!old) throw new Error(`graph ${this.label} has no output ${index}`);
+    this.outputs[index] = value;
+    this.model.journal.record(() => {
+      this.outputs[index] = old;
+    });
+  }
+
+  /** Inserts new nodes before an existing one, in the order given. The outputs must be free names. */
+  insertBefore(anchor: Node | undefined, specs: readonly NodeSpec[]): Node[] {
+    const at = anchor ? this.nodes.indexOf(anchor) : this.nodes.length;
+    if (at < 0) throw new Error(`node ${anchor?.label} is not in graph ${this.label}`);
+    const made = specs.map((spec) => this.#make(spec));
+    this.nodes.splice(at, 0, ...made);
+    this.model.journal.record(() => {
+      for (const node of made) {
+        node.disconnect();
+        this.nodes.splice(this.nodes.indexOf(node), 1);
+      }
+    });
+    return made;
+  }
+
+  #make(spec: NodeSpec): Node {
+    const node = new Node(spec.proto, this);
+    spec.inputs.forEach((value, index) => {
+      node.connect(index, value);
+    });
+    spec.proto.output.forEach((name, index) => {
+      if (name === '') {
+        node.outputs.push(undefined);
+        return;
+      }
+      const value = this.values.get(name) ?? this.define(name);
+      if (value.producer) throw new Error(`value ${name} has a producer already`);
+      value.producer = node;
+      value.outputIndex = index;
+      node.outputs.push(value);
+      this.model.journal.record(() => {
+        value.producer = undefined;
+      });
+    });
+    return node;
+  }
+
+  /** Takes a node out. Its outputs must have no readers left; they are no longer defined. */
+  remove(node: Node): void {
+    const at = this.nodes.indexOf(node);
+    if (at < 0) throw new Error(`node ${node.label} is not in graph ${this.label}`);
+    node.disconnect();
+    this.nodes.splice(at, 1);
+    const outputs = node.outputs.filter((value) => value !== undefined);
+    for (const value of outputs) this.values.delete(value.name);
+    this.model.journal.record(() => {
+      for (const value of outputs) this.values.set(value.name, value);
+      this.nodes.splice(at, 0, node);
+      node.reconnect();
+    });
+  }
+
+  /** Takes an initializer out that has no readers left. */
+  removeInitializer(value: Value): void {
+    this.values.delete(value.name);
+    this.model.journal.record(() => {
+      this.values.set(value.name, value);
+    });
+  }
+
+  /** Makes a node read another value. */
+  setInput(node: Node, index: number, value: Value | undefined): void {
+    const old = node.inputs[index];
+    node.connect(index, value);
+    this.model.journal.record(() => {
+      node.connect(index, old);
+    });
+  }
+
+  /** Makes every reader of one value read another, except the nodes named. Outputs of the scope stay. */
+  redirect(from: Value, to: Value, except: ReadonlySet<Node> = new Set()): void {
+    for (const use of [...from.uses]) {
+      if (!except.has(use.node)) this.setInput(use.node, use.index, to);
+    }
+  }
+
+  /** Gives a value another name; readers and outputs follow, since they refer to the value. */
+  rename(value: Value, name: string): void {
+    const old = value.name;
+    const set = (next: string) => {
+      value.scope.values.delete(value.name);
+      value.name = next;
+      value.scope.values.set(next, value);
+    };
+    set(name);
+    this.model.names.reserve(name);
+    this.model.journal.record(() => set(old));
+  }
+
+  /** Changes the declared type of a value. */
+  setType(value: Value, type: TypeProto | undefined): void {
+    const old = value.type;
+    value.type = type;
+    this.model.journal.record(() => {
+      value.type = old;
+    });
+  }
+
+  /** This graph and all bodies inside it, outermost first. */
+  *scopes(): Iterable<Graph> {
+    yield this;
+    for (const node of this.nodes) {
+      for (const body of node.bodies.values()) yield* body.scopes();
+    }
+  }
+}

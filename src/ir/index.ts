@@ -1,0 +1,8 @@
+export { Graph, type NodeSpec } from './graph';
+export { checkInvariants, invariants, type Violation } from './invariants';
+export { load } from './load';
+export { type LocalFunction, Model } from './model';
+export { canonicalDomain, Node } from './node';
+export { dependencies } from './order';
+export { save } from './save';
+export { declaredShape, type Use, Value } from './value';

@@ -1,0 +1,82 @@
+import type { FunctionProto, ModelFile, ModelProto, StringStringEntry, TensorProto } from '../onnx';
+import type { Graph } from './graph';
+import { Journal } from './journal';
+import { Names } from './names';
+import { canonicalDomain } from './node';
+
+/** A local function: its message and its body as a graph. */
+export interface LocalFunction {
+  readonly proto: FunctionProto;
+  readonly body: Graph;
+}
+
+/** A model as the compiler works on it. */
+export class Model {
+  readonly names = new Names();
+  readonly journal = new Journal();
+  readonly functions: LocalFunction[] = [];
+  /** Functions that the rewrite adds; written behind the model's own. */
+  readonly newFunctions: FunctionProto[] = [];
+  /** Operator set versions by domain ('' for the standard set). */
+  readonly opsets = new Map<string, number>();
+  readonly metadata: StringStringEntry[];
+  graph!: Graph; // set by `load`, the only maker of models, before anyone sees it
+
+  constructor(
+    readonly file: ModelFile,
+    readonly proto: ModelProto,
+  ) {
+    for (const { domain, version } of proto.opsetImport) {
+      this.opsets.set(canonicalDomain(domain), Number(version ?? 0n));
+    }
+    this.metadata = [...proto.metadataProps];
+  }
+
+  /** Version of the standard operator set. */
+  get opset(): number {
+    return this.opsets.get('') ?? 0;
+  }
+
+  /** The bytes of a tensor, wherever they lie. */
+  bytes(tensor: TensorProto): Uint8Array {
+    return this.file.tensorBytes(tensor).read();
+  }
+
+  /** Declares that the model uses a domain. */
+  importOpset(domain: string, version: number): void {
+    if (this.opsets.has(domain)) return;
+    this.opsets.set(domain, version);
+    this.journal.record(() => {
+      this.opsets.delete(domain);
+    });
+  }
+
+  /** Adds a local function. */
+  addFunction(proto: FunctionProto): void {
+    this.newFunctions.push(proto);
+    this.journal.record(() => {
+      this.newFunctions.splice(this.newFunctions.indexOf(proto), 1);
+    });
+  }
+
+  /** Sets a metadata entry. */
+  setMetadata(key: string, value: string): void {
+    const old = [...this.metadata];
+    const at = this.metadata.findIndex((entry) => entry.key === key);
+    if (at >= 0) this.metadata[at] = { key, value };
+    else this.metadata.push({ key, value });
+    this.journal.record(() => {
+      this.metadata.splice(0, this.metadata.length, ...old);
+    });
+  }
+
+  metadataValue(key: string): string | undefined {
+    return this.metadata.find((entry) => entry.key === key)?.value;
+  }
+
+  /** Every scope: the main graph, its bodies, and the functions with theirs. */
+  *scopes(): Iterable<Graph> {
+    yield* this.graph.scopes();
+    for (const { body } of this.functions) yield* body.scopes();
+  }
+}

@@ -1,0 +1,258 @@
+import {
+  ancestors,
+  axisSize,
+  type ColumnAtom,
+  columnAtoms,
+  columnCount,
+  type Dataflow,
+  Dim,
+  dataInputs,
+  descendants,
+  followViews,
+  isLayout,
+  isPure,
+  type LeadAtom,
+  projectionView,
+  regroup,
+  type Shapes,
+  type View,
+} from '../analyse';
+import type { Node, Value } from '../ir';
+import { fail } from './outcome';
+import { describeProjection, isProjection, isScalarConstant, type Projection } from './projection';
+
+/** What a search for projections stopped at. */
+export interface Reach {
+  readonly projections: Projection[];
+  /** Nodes that hold past keys or anything else that is fed and joins the operand; by the value it reads. */
+  readonly fed: Value[];
+}
+
+/**
+ * Walks back from an operand to the linear layers it comes from. Tables and masks, which come from no linear layer,
+ * are passed over.
+ */
+export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Shapes): Reach {
+  const projections: Projection[] = [];
+  const fed: Value[] = [];
+  const seen = new Set<Value>();
+  const open = [operand];
+  for (let value = open.pop(); value; value = open.pop()) {
+    if (seen.has(value) || !dataflow.dependsOnData(value)) continue;
+    seen.add(value);
+    const node = value.producer;
+    if (!node) {
+      fed.push(value);
+      continue;
+    }
+    if (isProjection(node, dataflow, shapes)) {
+      const projection = describeProjection(node, shapes);
+      if (!projection)
+        fail('projection-form', node, 'x W + b', 'a product with transposed or scaled operands');
+      if (!projections.some((known) => known.node === node)) projections.push(projection);
+      continue;
+    }
+    if (node.is('Softmax'))
+      fail('no-projection', node, 'a linear layer before the scores', `${node.operator} '${node.label}'`);
+    if (node.bodies.size > 0) fail('control-flow', node, 'operators without bodies', node.operator);
+    open.push(...dataInputs(node));
+  }
+  return { projections, fed };
+}
+
+/** Everything known of one side of the scores, see `Side` in src/attention. */
+export interface TracedSide {
+  readonly projection: Projection;
+  readonly separated: Value;
+  readonly view: View;
+  readonly between: readonly Node[];
+  readonly heads: number;
+  readonly width: number;
+  readonly columns: Int32Array;
+  readonly units: readonly { size: number; stride: number }[];
+  readonly headUnits: number;
+  readonly operand: Value;
+  readonly operandView: View;
+}
+
+/**
+ * Follows the columns of a projection to an operand of the scores.
+ * @param widthAxis the axis of the operand that the scores sum over; undefined where heads and widths share the last
+ *   axis, then `headCount` tells how many heads there are
+ */
+export function traceSide(
+  operand: Value,
+  widthAxis: number | undefined,
+  headCount: number | undefined,
+  anchor: Node,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): TracedSide {
+  const { projections, fed } = reachProjections(operand, dataflow, shapes);
+  const [projection, second] = projections;
+  if (!projection) {
+    const from = fed[0] ? `input '${fed[0].name}'` : 'no linear layer';
+    fail('no-projection', anchor, `a linear layer with constant weights behind '${operand.name}'`, from);
+  }
+  if (second) {
+    fail(
+      'several-projections',
+      second.node,
+      'one linear layer for each of queries and keys',
+      projections.map((each) => `'${each.node.label}'`).join(', '),
+    );
+  }
+  const leading = shapes.shape(projection.output)?.slice(0, -1);
+  if (!leading) fail('layout-lost', projection.node, 'a projection of known rank', 'an unknown rank');
+  const start = new Map([[projection.output, projectionView(leading, projection.outFeatures)]]);
+  const path = descendants([projection.output], ancestors(operand, new Set([projection.output])));
+  const views = followViews(shapes, start, path);
+  const operandView = views.get(operand);
+  if (!operandView)
+    fail('layout-lost', anchor, `'${operand.name}' to come from '${projection.node.label}'`, 'no path');
+  if ('node' in operandView) {
+    fail('layout-lost', operandView.node, 'an operator that keeps heads apart', operandView.found);
+  }
+  const split = splitColumns(operandView, widthAxis, headCount, projection, anchor);
+  const own = columnCount(operandView);
+  const pathNodes = new Set(path);
+  const onPath = [projection.output, ...path.flatMap((node) => node.outputs)].filter(
+    (value): value is Value => {
+      const seen = value && views.get(value);
+      if (!seen || !('axes' in seen) || columnCount(seen) !== own || !isPure(seen)) return false;
+      return value === operand || value.readers.some((reader) => pathNodes.has(reader));
+    },
+  );
+  const [separated] = onPath;
+  const view = separated && views.get(separated);
+  const finest = views.get(onPath.at(-1) ?? operand);
+  if (!separated || !view || !('axes' in view) || !finest || !('axes' in finest)) {
+    fail('columns-mixed', projection.node, `a value with the ${own} columns of this side alone`, 'none');
+  }
+  const units = columnUnits(finest, split, projection);
+  const columns = enumerateColumns(units.all, finest.offset);
+  const before = new Set(ancestors(separated, new Set([projection.output])));
+  const between = path.filter((node) => before.has(node) && !isLayout(node));
+  for (const node of between) {
+    const others = node.inputs.filter((input) => input && !views.has(input));
+    const uniform = others.every((input) => isScalarConstant(input, shapes));
+    if (!uniform)
+      fail(
+        'columns-mixed',
+        node,
+        'operators that treat all columns of a packed projection alike',
+        node.operator,
+      );
+  }
+  return {
+    projection,
+    separated,
+    view,
+    between,
+    heads: split.heads,
+    width: own / split.heads,
+    columns,
+    units: units.all,
+    headUnits: units.heads,
+    operand,
+    operandView,
+  };
+}
+
+interface HeadSplit {
+  readonly heads: number;
+  /** The atoms that number heads, outermost first. */
+  readonly headAtoms: readonly ColumnAtom[];
+}
+
+/** Tells which columns of an operand number heads and which run along the width. */
+function splitColumns(
+  view: View,
+  widthAxis: number | undefined,
+  headCount: number | undefined,
+  projection: Projection,
+  anchor: Node,
+): HeadSplit {
+  const headAtoms = widthAxis === undefined ? leadingHeads(view, headCount) : headAxes(view, widthAxis);
+  if (!headAtoms) {
+    const width = widthAxis === undefined ? 'the last axis' : `axis ${widthAxis}`;
+    fail('heads-unknown', anchor, `heads and a width on ${width}`, 'columns that do not divide so');
+  }
+  if (headAtoms.some((atom) => atom.stride === undefined)) {
+    fail(
+      'columns-mixed',
+      projection.node,
+      'heads that stay apart up to the scores',
+      'columns of different heads combined',
+    );
+  }
+  return { heads: headAtoms.reduce((all, atom) => all * (atom.size.value ?? Number.NaN), 1), headAtoms };
+}
+
+function headAxes(view: View, widthAxis: number): ColumnAtom[] | undefined {
+  const width = axisSize(view.axes[widthAxis] ?? []).value;
+  const atoms = columnAtoms(view.axes.flatMap((axis, index) => (index === widthAxis ? [] : [...axis])));
+  return width === undefined || atoms.some((atom) => atom.size.value === undefined) ? undefined : atoms;
+}
+
+/** Heads of an operand whose last axis holds heads and widths. */
+function leadingHeads(view: View, headCount: number | undefined): ColumnAtom[] | undefined {
+  const last = view.axes.at(-1) ?? [];
+  const width = headCount ? axisSize(last).dividedBy(Dim.of(headCount)) : undefined;
+  const parts = width ? regroup(last, [Dim.of(headCount ?? 0), width]) : undefined;
+  return parts?.[0] && columnAtoms(parts[0]);
+}
+
+function columnUnits(
+  finest: View,
+  split: HeadSplit,
+  projection: Projection,
+): { all: { size: number; stride: number }[]; heads: number } {
+  const sizes = (atom: ColumnAtom) => ({ size: atom.size.value ?? 0, stride: atom.stride ?? 0 });
+  const heads = split.headAtoms.map(sizes);
+  const width: { size: number; stride: number }[] = [];
+  for (const atom of columnAtoms(finest.axes.flat()).map(sizes)) {
+    const inside = heads.filter(
+      (head) => head.stride >= atom.stride && head.stride < atom.stride * atom.size,
+    );
+    const left = inside.reduce((rest, head) => rest / head.size, atom.size);
+    if (!Number.isInteger(left)) {
+      fail(
+        'columns-mixed',
+        projection.node,
+        'heads that can be told apart in one value',
+        'heads that overlap',
+      );
+    }
+    const innermost = Math.min(...inside.map((head) => head.stride));
+    const outer = inside.length > 0 && innermost === atom.stride;
+    const span = inside.reduce((all, head) => all * head.size, 1);
+    if (left > 1) width.push({ size: left, stride: outer ? atom.stride * span : atom.stride });
+  }
+  return { all: [...heads, ...width], heads: heads.length };
+}
+
+function enumerateColumns(units: readonly { size: number; stride: number }[], offset: number): Int32Array {
+  let columns = [offset];
+  for (const { size, stride } of units) {
+    columns = columns.flatMap((column) =>
+      Array.from({ length: size }, (_, index) => column + index * stride),
+    );
+  }
+  return Int32Array.from(columns);
+}
+
+/** The leading atoms of a view in the order of the projection's own axes; undefined if one was lost on the way. */
+export function leadAtoms(view: View): LeadAtom[] | undefined {
+  const leads = view.axes.flat().filter((atom): atom is LeadAtom => atom.kind === 'lead');
+  if (leads.some((atom) => atom.order === undefined)) return undefined;
+  return leads.sort((a, b) => compareOrder(a.order ?? [], b.order ?? []));
+}
+
+function compareOrder(a: readonly number[], b: readonly number[]): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
