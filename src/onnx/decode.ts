@@ -32,35 +32,32 @@ export function decodeSource<N extends MessageName>(type: N, source: Source): Me
 
 /** A message while it is being read. */
 interface Draft {
-  readonly fields: Record<string, unknown>;
   readonly spec: MessageSpec;
-  readonly unknown: ByteRange[];
-  readonly packed: Map<string, PackedRun>;
+  readonly fields: Record<string, unknown>;
+  unknown?: ByteRange[];
+  packed?: Map<string, PackedRun>;
   /** Where each single message field lies, to merge it with a second part. */
-  readonly parts: Map<string, ByteRange>;
+  parts?: Map<string, ByteRange>;
 }
 
 function readMessage(cursor: Cursor, spec: MessageSpec, end: number, depth: number): object {
   cursor.nest(depth);
   const start = cursor.position;
-  const draft: Draft = { fields: {}, spec, unknown: [], packed: new Map(), parts: new Map() };
+  const draft: Draft = { spec, fields: {} };
   for (const name of spec.arrays) draft.fields[name] = [];
   while (cursor.position < end) {
     const at = cursor.position;
     const { id, wire } = cursor.tag();
     const field = spec.byId.get(id);
-    const known = field !== undefined && readField(cursor, draft, field, wire, end, depth);
-    if (!known) {
+    if (field === undefined || !readField(cursor, draft, field, wire, end, depth)) {
       cursor.skip(id, wire, end);
+      draft.unknown ??= [];
       draft.unknown.push(cursor.source.range(at, cursor.position - at));
     }
     cursor.within(end, 0);
   }
-  remember(draft.fields, {
-    original: cursor.source.range(start, end - start),
-    ...(draft.unknown.length > 0 && { unknown: draft.unknown }),
-    ...(draft.packed.size > 0 && { packed: draft.packed }),
-  });
+  const original = cursor.source.range(start, end - start);
+  remember(draft.fields, { original, unknown: draft.unknown, packed: draft.packed });
   return draft.fields;
 }
 
@@ -109,17 +106,22 @@ function readChild(
 ): void {
   const part = cursor.source.range(cursor.position, size);
   const child = readMessage(cursor, spec, cursor.position + size, depth);
-  const first = field.repeated ? undefined : draft.parts.get(field.name);
+  const first = field.repeated ? undefined : draft.parts?.get(field.name);
   if (first === undefined || draft.fields[field.name] === undefined) {
     put(draft, field, child);
-    if (!field.repeated) draft.parts.set(field.name, part);
+    if (!field.repeated) setPart(draft, field, part);
     return;
   }
   const both = concatBytes([first, part]);
   if (both.length > LARGEST_MERGE) throw cursor.malformed(`${field.name} is stored in two parts`);
   const source = memorySource(both.read(), cursor.source.name);
   put(draft, field, readMessage(new Cursor(source), spec, both.length, depth));
-  draft.parts.set(field.name, both);
+  setPart(draft, field, both);
+}
+
+function setPart(draft: Draft, field: FieldSpec, part: ByteRange): void {
+  draft.parts ??= new Map();
+  draft.parts.set(field.name, part);
 }
 
 function put(draft: Draft, field: FieldSpec, value: unknown): void {
@@ -134,7 +136,7 @@ function put(draft: Draft, field: FieldSpec, value: unknown): void {
 /** The array of a repeated field, decoded if it was left packed. */
 function settle(draft: Draft, field: FieldSpec): unknown[] {
   const present = (draft.fields[field.name] as unknown[] | undefined) ?? [];
-  if (draft.packed.delete(field.name) || draft.fields[field.name] === undefined) {
+  if (draft.packed?.delete(field.name) || draft.fields[field.name] === undefined) {
     Object.defineProperty(draft.fields, field.name, {
       value: present,
       writable: true,
@@ -147,7 +149,7 @@ function settle(draft: Draft, field: FieldSpec): unknown[] {
 
 function readPacked(cursor: Cursor, draft: Draft, field: FieldSpec, end: number): void {
   const size = cursor.size(end);
-  const first = !draft.packed.has(field.name) && (draft.fields[field.name] as unknown[]).length === 0;
+  const first = !draft.packed?.has(field.name) && (draft.fields[field.name] as unknown[]).length === 0;
   if (draft.spec.name === 'TensorProto' && size > INLINE_PAYLOAD && first) {
     leavePacked(draft, field, cursor.source, cursor.position, size);
     cursor.advance(size, end);
@@ -168,6 +170,7 @@ function leavePacked(draft: Draft, field: FieldSpec, source: Source, start: numb
     values ??= Array.from(run.values());
     return values;
   };
+  draft.packed ??= new Map();
   draft.packed.set(field.name, run);
   Object.defineProperty(draft.fields, field.name, { get, enumerable: true, configurable: true });
 }
