@@ -2,9 +2,10 @@
  * A checkpoint in the forms that people have one: a safetensors file, the `.index.json` of a sharded checkpoint
  * (Hugging Face transformers: `weight_map` gives the file of each tensor), or the folder that holds either.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errors } from '../errors';
+import { openSource } from '../onnx/source';
 import { duplicateKey } from './duplicate-key';
 import { openSafetensorsFile, type Safetensors, type StoredTensor } from './safetensors';
 
@@ -76,7 +77,8 @@ function openShard(indexPath: string, file: string): Safetensors {
 }
 
 function readIndex(path: string): { weightMap: [string, string][]; metadata: Record<string, string> } {
-  const text = readText(path);
+  const source = openSource(path);
+  const text = Buffer.from(source.range(0, source.length).read()).toString('utf8');
   let index: unknown;
   try {
     index = JSON.parse(text);
@@ -93,13 +95,4 @@ function readIndex(path: string): { weightMap: [string, string][]; metadata: Rec
   if (wrong) throw errors.checkpointIndex(path, `the file of '${wrong[0]}' is not a name`);
   const strings = Object.entries(metadata ?? {}).filter(([, value]) => typeof value === 'string');
   return { weightMap, metadata: Object.fromEntries(strings) };
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw code === 'ENOENT' ? errors.fileNotFound(path) : errors.unreadable(path, code ?? message);
-  }
 }

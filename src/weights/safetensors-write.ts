@@ -1,8 +1,6 @@
 /** Writing safetensors files: streamed, deterministic, and complete or not at all. */
-import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { DiffxError, errors } from '../errors';
-import type { ByteRange } from '../onnx/bytes';
+import { writeFiles } from '../onnx/atomic';
+import { type ByteRange, concatBytes, memoryBytes } from '../onnx/bytes';
 import { byteSize, type DataType, dataTypeName } from '../onnx/data-types';
 import { SAFETENSORS_TYPES, tensorBytes } from './safetensors-header';
 
@@ -32,24 +30,9 @@ export function writeSafetensors(
   const ordered = [...tensors].sort(
     ([nameA, a], [nameB, b]) => elementBits(b.dtype) - elementBits(a.dtype) || compare(nameA, nameB),
   );
-  const header = headerBytes(ordered, options.metadata ?? {});
-  refuseExisting(path, options);
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    writeAll(temporary, header, ordered);
-    refuseExisting(path, options);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    const { code, syscall } = error as NodeJS.ErrnoException;
-    throw error instanceof DiffxError || syscall === undefined
-      ? error
-      : errors.unwritable(path, code ?? syscall);
-  }
-}
-
-function refuseExisting(path: string, options: WriteOptions): void {
-  if (!options.force && existsSync(path)) throw errors.exists(path);
+  const header = memoryBytes(headerBytes(ordered, options.metadata ?? {}));
+  const bytes = concatBytes([header, ...ordered.map(([, { data }]) => data)]);
+  writeFiles([{ path, bytes }], options.force ?? false);
 }
 
 function headerBytes(
@@ -82,33 +65,6 @@ function objectText(entries: ReadonlyMap<string, unknown>): string {
     return `${JSON.stringify(key)}:${value instanceof Map ? objectText(value) : JSON.stringify(value)}`;
   });
   return `{${members.join(',')}}`;
-}
-
-function writeAll(
-  path: string,
-  header: Uint8Array,
-  tensors: readonly (readonly [string, TensorToWrite])[],
-): void {
-  const file = openSync(path, 'wx');
-  try {
-    writeFully(file, header);
-    for (const [name, { data }] of tensors) {
-      let written = 0;
-      for (const piece of data.chunks()) {
-        writeFully(file, piece);
-        written += piece.length;
-      }
-      if (written !== data.length)
-        throw new Error(`tensor '${name}' gave ${written} of ${data.length} bytes`);
-    }
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-function writeFully(file: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done, bytes.length - done);
 }
 
 function typeName(dtype: DataType): string {

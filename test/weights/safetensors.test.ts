@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DiffxError } from '../../src/errors';
@@ -8,6 +8,7 @@ import { openSafetensors } from '../../src/weights/checkpoint';
 import { duplicateKey } from '../../src/weights/duplicate-key';
 import { decodeFloats } from '../../src/weights/floats';
 import { type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors-write';
+import { openExport } from '../support/fixtures';
 
 let folder: string;
 beforeEach(() => {
@@ -63,7 +64,7 @@ describe('reading', () => {
     expect(opened.get('b.weight')?.data.read()).toEqual(Uint8Array.of(6, 7, 8, 9, 10, 11, 12, 13));
     expect(opened.get('7')?.data.read()).toEqual(Uint8Array.of(0, 1, 2, 3, 4, 5));
     expect(opened.get('scalar')?.data.length).toBe(1);
-    expect(Array.from(opened.get('empty')?.data.chunks() ?? [new Uint8Array()])).toEqual([]);
+    expect(opened.get('empty')?.data.read()).toHaveLength(0);
     expect(opened.get('nothing')).toBeUndefined();
   });
 
@@ -138,13 +139,6 @@ describe('reading', () => {
     expect(failure(() => openSafetensors(join(folder, 'd'))).code).toBe('file-not-found');
     writeFileSync(join(folder, 'e'), Buffer.from([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0xff]));
     expect(failure(() => openSafetensors(join(folder, 'e'))).message).toContain('not valid JSON');
-  });
-
-  test('a tensor whose file shrinks after it was opened is reported, not filled with zeros', () => {
-    const path = file('a.safetensors', { a: f32('U8', [8], 0, 8) }, 8);
-    const opened = openSafetensors(path);
-    writeFileSync(path, readFileSync(path).toString('latin1').slice(0, -2), 'latin1');
-    expect(failure(() => opened.get('a')?.data.read()).code).toBe('truncated');
   });
 });
 
@@ -263,7 +257,7 @@ describe('writing', () => {
     const broken = new Map([['x', { dtype: DataType.FLOAT, shape: [1], data }]]);
     expect(() => writeSafetensors(path, broken)).toThrow('disk on fire');
     const short = new Map([['x', { dtype: DataType.FLOAT, shape: [1], data: computedBytes(4, () => []) }]]);
-    expect(() => writeSafetensors(path, short)).toThrow('gave 0 of 4 bytes');
+    expect(() => writeSafetensors(path, short)).toThrow(/announced/);
     expect(readdirSync(folder)).toEqual([]);
     expect(failure(() => writeSafetensors(join(folder, 'no', 'a'), new Map())).code).toBe('unwritable');
   });
@@ -284,15 +278,11 @@ test('duplicateKey looks at the keys of each object on its own', () => {
   expect(duplicateKey('{"a":[{"x":1,"y":{},"x":2}]}')).toBe('x');
 });
 
-const corpus = join(__dirname, '../../../shared/corpus');
-(existsSync(corpus) ? test : test.skip)(
-  'reads every file that the Python implementation wrote (needs ../shared)',
-  () => {
-    for (const name of readdirSync(corpus).filter((entry) => entry.endsWith('.safetensors'))) {
-      const opened = openSafetensors(join(corpus, name));
-      const total = opened.names.reduce((sum, key) => sum + (opened.get(key)?.data.length ?? 0), 0);
-      expect(total).toBeGreaterThan(0);
-      expect(total).toBeLessThan(statSync(join(corpus, name)).size);
-    }
-  },
-);
+test('reads what the Python implementation wrote', () => {
+  const { io } = openExport('llama-past-ts17-sdpa');
+  const opened = openSafetensors(io);
+  expect(opened.names).toHaveLength(12);
+  expect(opened.get('input.input_ids')).toMatchObject({ dtype: DataType.INT64, shape: [2, 7] });
+  const total = opened.names.reduce((sum, name) => sum + (opened.get(name)?.data.length ?? 0), 0);
+  expect(total).toBe(14496);
+});
