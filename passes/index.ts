@@ -1,6 +1,16 @@
-import type { Recogniser } from '../src/attention/recogniser';
+import type { Passes } from '../src/rewrite/run';
+import { lowerDuplicateOperator, lowerDuplicateWrittenOut } from './lower-duplicate-heads';
+import { lowerSplitOperator, lowerSplitWrittenOut } from './lower-split-heads';
 import { attentionOperator } from './recognise-attention-operator';
 import { softmaxAttention } from './recognise-softmax-attention';
+import { removeDeadNodes } from './remove-dead-nodes';
 
-/** Everything the compiler knows about how attention is exported. The first recogniser that accepts a candidate decides. */
-export const recognisers: readonly Recogniser[] = [softmaxAttention, attentionOperator];
+/**
+ * Everything the compiler knows about the world, in the order in which it is tried: the first recogniser that accepts
+ * a candidate describes it, the first lowering that accepts a site writes it, and every clean-up runs.
+ */
+export const passes: Passes = {
+  recognisers: [softmaxAttention, attentionOperator],
+  lowerings: [lowerDuplicateWrittenOut, lowerDuplicateOperator, lowerSplitWrittenOut, lowerSplitOperator],
+  cleanups: [removeDeadNodes],
+};

@@ -5,6 +5,7 @@ import {
   dataInputs,
   followViews,
   frontAxis,
+  isShapeReader,
   type Shapes,
   smallConstant,
   type View,
@@ -43,6 +44,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   }
   const { product, probabilities, values } = findValueProduct(softmax, analysis);
   const { scores, queryIndex, keyIndex } = findScoreProduct(softmax, probabilities, analysis);
+  refuseEscapes(softmax, probabilities);
   const query = traceOperand(scores, queryIndex, softmax, analysis);
   const key = traceOperand(scores, keyIndex, softmax, analysis);
   if (query.heads % key.heads !== 0 || query.width !== key.width) {
@@ -65,6 +67,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     softmax,
     product,
     probabilities,
+    readers: [...probabilities.uses],
     values,
     output,
     probabilitiesView: followScores(scores, query, probabilities, shapes),
@@ -218,6 +221,26 @@ function traceOperand(
     );
   }
   return traceSide(operand, frontAxis(index === 0 ? -1 : -2, rank), undefined, softmax, dataflow, shapes);
+}
+
+/** What stands between the softmax and the final probabilities must not be seen by anyone else. */
+function refuseEscapes(softmax: Node, probabilities: Value): void {
+  const chain = new Set(ancestors(probabilities, new Set(softmax.inputs.flatMap((input) => input ?? []))));
+  for (const node of chain) {
+    for (const value of node.outputs) {
+      if (!value || value === probabilities || !comesFrom(value, softmax)) continue;
+      const reader = value.readers.find((each) => !chain.has(each) && !isShapeReader(each));
+      if (reader || value.isOutput) {
+        const who = reader ? `'${reader.label}' reads it` : 'it is an output of the graph';
+        fail('probabilities-escape', node, `'${value.name}' to be read by this attention alone`, who);
+      }
+    }
+  }
+}
+
+function comesFrom(value: Value, softmax: Node): boolean {
+  const nodes = new Set(ancestors(value, new Set(softmax.inputs.flatMap((input) => input ?? []))));
+  return nodes.has(softmax);
 }
 
 /** The layout of the probabilities in terms of the columns of the queries. */

@@ -143,4 +143,93 @@ export const errors = {
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
   exists: (path: string) =>
     usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or -o to write elsewhere.'),
+  unknownChoice: (option: string, given: string, known: readonly string[]) =>
+    usage('unknown-choice', `${option} ${given}: not known`, `Choose one of ${known.join(', ')}.`),
+  invalidNumber: (option: string, given: string, wanted: string) =>
+    usage('invalid-number', `${option} ${given}: not ${wanted}`, `Give ${wanted}.`),
+  invalidLayers: (text: string) =>
+    usage('invalid-layers', `--layers ${text}: not a list of layers`, 'Write it like 0-3,7.'),
+  noSuchLayer: (text: string, depth: number, layers: number) =>
+    usage(
+      'no-such-layer',
+      `--layers ${text}: there is no layer ${depth}; the model has ${layers}, counted from 0`,
+      'diffx inspect lists them.',
+    ),
+  contradiction: (first: string, second: string, why: string) =>
+    usage('contradiction', `${first} and ${second} exclude each other: ${why}`, 'Leave one of them out.'),
+  oddHeads: (path: string, heads: number, kvHeads: number) =>
+    usage(
+      'odd-heads',
+      `${path}: cannot split ${heads} heads with ${kvHeads} key/value heads into halves`,
+      'Both must be even; rewrite without --split-heads to add heads instead.',
+    ),
+  alreadyDifferential: (path: string, how: string) =>
+    usage(
+      'already-differential',
+      `${path}: is a differential transformer already (${how})`,
+      'Rewrite the original model instead.',
+    ),
+  opsetTooOld: (path: string, opset: number) =>
+    usage(
+      'opset-too-old',
+      `${path}: uses operator set ${opset}, diffx needs 13 or newer`,
+      'Convert it with onnx.version_converter, or export it again.',
+    ),
+  unsupportedWeights: (path: string, type: string) =>
+    usage(
+      'unsupported-weights',
+      `${path}: query and key weights of type ${type} are not supported`,
+      'Rewrite the model before it is quantized.',
+    ),
+  noAttention: (path: string) =>
+    new DiffxError(
+      'no-attention',
+      ExitCode.unrewritten,
+      `${path}: no attention found: no softmax of a product of two activations, and no attention operator`,
+      'Check that this is the transformer and not a pre- or post-processing model.',
+    ),
+  unrewritten: (path: string, left: number, all: number, details: readonly string[]) =>
+    new DiffxError(
+      'unrewritten',
+      ExitCode.unrewritten,
+      `${path}: ${left} of ${all} attentions not understood, nothing written: ${details.join('; ')}`,
+      'diffx inspect --explain shows more; --allow-partial leaves them as they are.',
+    ),
+  brokenGraph: (pass: string, violations: readonly string[]) =>
+    new DiffxError(
+      'broken-graph',
+      ExitCode.internal,
+      `pass ${pass} left an invalid graph: ${violations.join('; ')}`,
+      'This is a bug of diffx: please report it with the model.',
+    ),
+  ambiguousKeys: (path: string, name: string, keys: readonly string[]) =>
+    usage(
+      'ambiguous-keys',
+      `${path}: ${keys.join(' and ')} fit '${name}' equally well`,
+      'Give a checkpoint of this model alone.',
+    ),
+  wrongShape: (
+    path: string,
+    key: string,
+    shape: readonly number[],
+    parameter: string,
+    wanted: readonly number[],
+  ) =>
+    usage(
+      'wrong-shape',
+      `${path}: '${key}' has shape [${shape.join(', ')}], '${parameter}' needs [${wanted.join(', ')}]`,
+      'The checkpoint belongs to another model, or to other --split-heads, --sublayer-norm or --preset.',
+    ),
+  wrongType: (where: string, type: number) =>
+    usage(
+      'wrong-type',
+      `${where}: has element type ${type}, not a floating-point type`,
+      'Give a checkpoint of floating-point weights.',
+    ),
+  noPlace: (path: string, key: string, why: string) =>
+    usage(
+      'no-place',
+      `${path}: '${key}' has no place in the model: ${why}`,
+      'The checkpoint belongs to another model.',
+    ),
 } as const;

@@ -1,5 +1,5 @@
 import type { View } from '../analyse';
-import type { Graph, Node, Value } from '../ir';
+import type { Graph, Node, Use, Value } from '../ir';
 import type { Projection } from '../match/projection';
 
 /**
@@ -34,6 +34,8 @@ export interface AttentionSite {
 /** Queries or keys, from their projection to the product of scores. */
 export interface Side {
   readonly projection: Projection;
+  /** Number of axes of the projected value. */
+  readonly projectionRank: number;
   /**
    * The first value that holds the columns of this side and no others, laid out as `view` says: the projection's
    * output itself, or a part of a packed one.
@@ -72,6 +74,8 @@ export interface WrittenOutCore {
   /** The product of probabilities and values, and what it reads. */
   readonly product: Node;
   readonly probabilities: Value;
+  /** Who reads them: the product, and whoever wants the attention map. */
+  readonly readers: readonly Use[];
   readonly values: Value;
   readonly output: Value;
   /** Layout of `probabilities`: view of the columns of the query projection, keys on the last axis. */

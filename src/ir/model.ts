@@ -3,6 +3,7 @@ import type { Graph } from './graph';
 import { Journal } from './journal';
 import { Names } from './names';
 import { canonicalDomain } from './node';
+import type { Value } from './value';
 
 /** A local function: its message and its body as a graph. */
 export interface LocalFunction {
@@ -48,6 +49,15 @@ export class Model {
     this.opsets.set(domain, version);
     this.journal.record(() => {
       this.opsets.delete(domain);
+    });
+  }
+
+  /** Gives an initializer other contents. */
+  replaceInitializer(value: Value, tensor: TensorProto): void {
+    const old = value.initializer;
+    value.initializer = tensor;
+    this.journal.record(() => {
+      value.initializer = old;
     });
   }
 

@@ -63,6 +63,7 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
 /** Everything known of one side of the scores, see `Side` in src/attention. */
 export interface TracedSide {
   readonly projection: Projection;
+  readonly projectionRank: number;
   readonly separated: Value;
   readonly view: View;
   readonly between: readonly Node[];
@@ -146,6 +147,7 @@ export function traceSide(
   }
   return {
     projection,
+    projectionRank: leading.length + 1,
     separated,
     view,
     between,

@@ -98,7 +98,6 @@ function keepingLocations(model: ModelProto, target: string, source: ModelFile):
   if (source.directory === undefined || !sameFolder(source.directory, folder)) {
     for (const location of source.externalFiles) {
       const file = path.join(folder, location);
-      if (outputs.some((output) => output.path === file)) continue;
       // Only folders below the target's: a misspelt target must not be made.
       outputs.push({ path: file, bytes: source.sideFile(location), makeFolder: fs.existsSync(folder) });
     }

@@ -1,0 +1,91 @@
+import type { LocatedSite } from '../src/attention/find';
+import type { OperatorCore, PlainScores, WrittenOutCore } from '../src/attention/site';
+import type { Value } from '../src/ir';
+import { Builder } from '../src/rewrite/builder';
+import { cloneSlice, projectNegative } from '../src/rewrite/clone';
+import type { Lowering } from '../src/rewrite/lowering';
+import type { RewriteSession } from '../src/rewrite/session';
+
+/** Duplicate heads, scores written out: the slice from the projections on is copied with the second projections. */
+export const lowerDuplicateWrittenOut: Lowering = {
+  name: 'duplicate-heads-written-out',
+  accepts: ({ core }, { options }) => options.heads === 'duplicate' && core.kind === 'written-out',
+  lower(site, session) {
+    if (site.core.kind === 'written-out') lowerWrittenOut(site, site.core, session);
+  },
+};
+
+/** Duplicate heads behind a fused operator: the operator is called a second time. */
+export const lowerDuplicateOperator: Lowering = {
+  name: 'duplicate-heads-operator',
+  accepts: ({ core }, { options }) => options.heads === 'duplicate' && core.kind === 'operator',
+  lower(site, session) {
+    if (site.core.kind === 'operator') lowerOperator(site, site.core, session);
+  },
+};
+
+function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: RewriteSession): void {
+  const uses = [...core.output.uses];
+  const builder = new Builder(site.scope, core.product, site.path);
+  const substitution = projectNegative(site, session, builder);
+  const form = session.formOf(site);
+  const start =
+    core.plain && form === 'scores'
+      ? scoresStart(core, core.plain, substitution, builder)
+      : {
+          A1: core.probabilities,
+          A2: cloneSlice(core.probabilities, substitution, builder),
+          V: core.values,
+        };
+  const [result, map] = session.differentialAttention(site, form, start, builder);
+  if (!result) throw new Error(`${site.path}: no result`);
+  session.finish(site, form, result, uses, map);
+}
+
+/** Q1, K1, Q2, K2 and V with the scale and bias of the model. */
+function scoresStart(
+  core: WrittenOutCore,
+  plain: PlainScores,
+  substitution: Map<Value, Value>,
+  builder: Builder,
+): Record<string, Value> {
+  const query = core.scores.inputs[core.queryIndex];
+  const transposedKey = core.scores.inputs[1 - core.queryIndex];
+  if (!query || !transposedKey) throw new Error('a product without operands');
+  const key = untransposed(transposedKey);
+  const keys = (value: Value) => (key ? value : builder.transpose(value, [0, 1, 3, 2]));
+  const keyOperand = key ?? transposedKey;
+  const start: Record<string, Value> = {
+    Q1: query,
+    K1: keys(keyOperand),
+    Q2: cloneSlice(query, substitution, builder),
+    K2: keys(cloneSlice(keyOperand, substitution, builder)),
+    V: core.values,
+  };
+  if (plain.scale) start[plain.scale.operator === 'Mul' ? 'scale' : 'divisor'] = plain.scale.value;
+  if (plain.bias) start['bias'] = plain.bias;
+  return start;
+}
+
+/** The keys [B, h, T, d] behind a transposition of the last two axes. */
+function untransposed(value: Value): Value | undefined {
+  const node = value.producer;
+  const perm = node?.is('Transpose') ? node.ints('perm') : undefined;
+  return perm?.join() === '0,1,3,2' ? node?.inputs[0] : undefined;
+}
+
+function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
+  const { node } = core;
+  const uses = [...core.output.uses];
+  const after = site.scope.nodes[site.scope.nodes.indexOf(node) + 1];
+  const builder = new Builder(site.scope, after, site.path);
+  const substitution = projectNegative(site, session, builder);
+  const inputs = [...node.inputs];
+  inputs[core.queryIndex] = cloneSlice(site.query.operand, substitution, builder);
+  inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
+  const [negative] = builder.copy(node, inputs, '/negative');
+  if (!negative) throw new Error(`${node.label}: no output`);
+  const [result] = session.differentialAttention(site, 'outputs', { Y1: core.output, Y2: negative }, builder);
+  if (!result) throw new Error(`${site.path}: no result`);
+  session.finish(site, 'outputs', result, uses);
+}

@@ -1,0 +1,97 @@
+import type { LocatedSite } from '../src/attention/find';
+import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
+import type { Value } from '../src/ir';
+import { fail } from '../src/match/outcome';
+import { Builder } from '../src/rewrite/builder';
+import { headAxisOf, joinHeads, pairValues, separateHeads, unpair } from '../src/rewrite/heads';
+import type { Lowering } from '../src/rewrite/lowering';
+import { mirrorHalves } from '../src/rewrite/mirror-halves';
+import type { RewriteSession } from '../src/rewrite/session';
+
+/**
+ * Split heads, scores written out: the model's probabilities are computed as they were, then the first half of the
+ * heads is taken as positive, the second as negative.
+ */
+export const lowerSplitWrittenOut: Lowering = {
+  name: 'split-heads-written-out',
+  accepts: ({ core }, { options }) => options.heads === 'split' && core.kind === 'written-out',
+  lower(site, session) {
+    if (site.core.kind === 'written-out') lowerWrittenOut(site, site.core, session);
+  },
+};
+
+/**
+ * Split heads behind a fused operator: a second call with the value heads exchanged gives every half of the
+ * probabilities times every half of the values.
+ */
+export const lowerSplitOperator: Lowering = {
+  name: 'split-heads-operator',
+  accepts: ({ core }, { options }) => options.heads === 'split' && core.kind === 'operator',
+  lower(site, session) {
+    if (site.core.kind === 'operator') lowerOperator(site, site.core, session);
+  },
+};
+
+function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: RewriteSession): void {
+  const uses = [...core.output.uses];
+  const builder = new Builder(site.scope, core.product, site.path);
+  if (session.options.init === 'mirror') mirrorHalves(site, session.model);
+  const { shapes } = session.found.analysis;
+  const layout = headAxisOf(core.probabilitiesView, site);
+  const probabilities = separateHeads(builder, core.probabilities, layout, site.heads);
+  const values = separateHeads(builder, core.values, layout, site.heads);
+  const half = site.heads / 2;
+  const [positive, negative] = builder.halves(probabilities, layout.axis, half);
+  const paired = pairValues(builder, values, shapes.shape(core.values), layout, site.heads);
+  const [result, map] = session.differentialAttention(
+    site,
+    'probabilities',
+    { A1: positive, A2: negative, V: paired },
+    builder,
+  );
+  if (!result) throw new Error(`${site.path}: no result`);
+  const heads = unpair(builder, result, layout.axis, layout.rank, site.heads, site.valueWidth);
+  session.finish(
+    site,
+    'probabilities',
+    joinHeads(builder, heads, core.probabilities, layout, site.valueWidth),
+    uses,
+    map,
+  );
+}
+
+function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
+  const { node } = core;
+  const uses = [...core.output.uses];
+  const builder = new Builder(site.scope, site.scope.nodes[site.scope.nodes.indexOf(node) + 1], site.path);
+  if (session.options.init === 'mirror') mirrorHalves(site, session.model);
+  const valueHeads = session.found.analysis.shapes.shape(core.values)?.[1]?.value;
+  if (valueHeads === undefined || (valueHeads > 1 && valueHeads % 2 === 1)) {
+    fail(
+      'heads-do-not-divide',
+      node,
+      'an even number of value heads',
+      `${valueHeads ?? 'an unknown number'}`,
+    );
+  }
+  const exchanged = valueHeads === 1 ? core.values : exchangeHalves(builder, core.values, valueHeads);
+  const inputs = [...node.inputs];
+  inputs[core.valueIndex] = exchanged;
+  const [second] = builder.copy(node, inputs, '/exchanged');
+  if (!second) throw new Error(`${node.label}: no output`);
+  const half = site.heads / 2;
+  const [straightFirst, straightSecond] = builder.halves(core.output, 1, half);
+  const [exchangedFirst, exchangedSecond] = builder.halves(second, 1, half);
+  const start = {
+    Y1: builder.concat([straightFirst, exchangedFirst], -1),
+    Y2: builder.concat([exchangedSecond, straightSecond], -1),
+  };
+  const [result] = session.differentialAttention(site, 'outputs', start, builder);
+  if (!result) throw new Error(`${site.path}: no result`);
+  session.finish(site, 'outputs', unpair(builder, result, 1, 4, site.heads, site.valueWidth), uses);
+}
+
+function exchangeHalves(builder: Builder, values: Value, heads: number): Value {
+  const [first, second] = builder.halves(values, 1, heads / 2);
+  return builder.concat([second, first], 1);
+}

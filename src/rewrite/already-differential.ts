@@ -1,0 +1,80 @@
+import { Dataflow, dataInputs } from '../analyse';
+import { errors } from '../errors';
+import type { Graph, Model, Node, Value } from '../ir';
+import { DOMAIN } from './differential-function';
+import { METADATA } from './metadata';
+
+/** Refuses models that diffx has rewritten, and models that compute differential attention by themselves. */
+export function refuseDifferential(model: Model): void {
+  const { path } = model.file;
+  const version = model.metadataValue(METADATA.version);
+  if (version !== undefined) throw errors.alreadyDifferential(path, `written by diffx ${version}`);
+  if (model.functions.some(({ proto }) => proto.domain === DOMAIN)) {
+    throw errors.alreadyDifferential(path, `it holds functions of ${DOMAIN}`);
+  }
+  const dataflow = new Dataflow(model);
+  for (const graph of model.scopes()) {
+    const node = findDifference(graph, dataflow);
+    if (node)
+      throw errors.alreadyDifferential(path, `node '${node.label}' subtracts one attention from another`);
+  }
+}
+
+/**
+ * A Sub whose operands both come from products with the probabilities of one softmax (or from attention operators with
+ * the same queries and keys) through layout alone, the second one times a lambda.
+ */
+function findDifference(graph: Graph, dataflow: Dataflow): Node | undefined {
+  return graph.nodes.find((node) => {
+    if (!node.is('Sub')) return false;
+    const [left, right] = node.inputs;
+    const product = right?.producer;
+    if (!left || !right || !product?.is('Mul') || product.graph !== graph) return false;
+    const first = attentionBehind(left, dataflow);
+    return (
+      first !== undefined &&
+      product.inputs.some((factor) => factor && attentionBehind(factor, dataflow) === first)
+    );
+  });
+}
+
+const LAYOUT = [
+  'Cast',
+  'Concat',
+  'Flatten',
+  'Gather',
+  'Identity',
+  'Reshape',
+  'Slice',
+  'Split',
+  'Squeeze',
+  'Transpose',
+  'Unsqueeze',
+];
+
+/** What an attended value was made with: its softmax, or the query of its attention operator. */
+function attentionBehind(start: Value, dataflow: Dataflow): Value | undefined {
+  let value: Value | undefined = start;
+  while (value) {
+    const node: Node | undefined = value.producer;
+    if (!node) return undefined;
+    if (node.opType === 'Attention' || node.opType === 'MultiHeadAttention') return node.inputs[0];
+    if (node.is('MatMul')) return softmaxBehind(node.inputs[0]);
+    if (!node.is(...LAYOUT)) return undefined;
+    value = node.inputs.find((input) => dataflow.dependsOnData(input));
+  }
+  return undefined;
+}
+
+function softmaxBehind(start: Value | undefined): Value | undefined {
+  const seen = new Set<Value>();
+  const open = start ? [start] : [];
+  for (let value = open.pop(); value; value = open.pop()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    const node = value.producer;
+    if (node?.is('Softmax')) return node.outputs[0];
+    if (node?.is('Where', 'Cast', 'Dropout', 'Identity', 'Reshape')) open.push(...dataInputs(node));
+  }
+  return undefined;
+}

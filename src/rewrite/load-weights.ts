@@ -1,0 +1,177 @@
+import { constantSource, elementCount, tensorShape } from '../analyse';
+import type { LocatedSite } from '../attention/find';
+import type { Side } from '../attention/site';
+import { errors } from '../errors';
+import type { Model, Value } from '../ir';
+import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../onnx';
+import { decodeFloats, encodeFloats, isFloatType } from '../weights/floats';
+import { KeyIndex } from '../weights/match-names';
+import type { Safetensors, StoredTensor } from '../weights/safetensors';
+import { placeRows } from './columns';
+import type { RewriteSession } from './session';
+import { makeTensor } from './tensors';
+
+/** What became of the tensors of a checkpoint. */
+export interface LoadReport {
+  /** Parameter of the model, and the key it was filled from. */
+  readonly loaded: readonly { readonly parameter: string; readonly key: string }[];
+  /** New parameters that the checkpoint lacks: they keep their initial values. */
+  readonly initialised: readonly string[];
+  /** Keys that belong nowhere. */
+  readonly unused: readonly string[];
+}
+
+/** Part of a checkpoint tensor: `rows` of its first axis from `from` on. */
+interface Rows {
+  readonly key: string;
+  readonly tensor: StoredTensor;
+  readonly from: number;
+  readonly rows: number;
+}
+
+/**
+ * Fills a rewritten model from a checkpoint: the names of SPEC section 2, and the layout of the reference
+ * implementation, whose `q_proj.weight` [2 * h * d, in] holds the positive projection before the negative one.
+ */
+export function loadWeights(session: RewriteSession, checkpoint: Safetensors, path: string): LoadReport {
+  const loader = new Loader(session.model, checkpoint, path);
+  for (const site of new Map(session.sites.map((each) => [each.path, each])).values()) {
+    for (const [suffix, value] of session.parameters.of(site)) {
+      if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, `${site.path}.${suffix}`);
+    }
+    loader.fillSide(site, 'q', site.query, session);
+    loader.fillSide(site, 'k', site.key, session);
+  }
+  return loader.report();
+}
+
+class Loader {
+  readonly #index: KeyIndex;
+  readonly #loaded: { parameter: string; key: string }[] = [];
+  readonly #initialised: string[] = [];
+  readonly #used = new Set<string>();
+
+  constructor(
+    readonly model: Model,
+    readonly checkpoint: Safetensors,
+    readonly path: string,
+  ) {
+    this.#index = new KeyIndex(checkpoint.names);
+  }
+
+  report(): LoadReport {
+    const unused = [...this.checkpoint.names].filter((name) => !this.#used.has(name));
+    return { loaded: this.#loaded, initialised: this.#initialised, unused };
+  }
+
+  #find(name: string): Rows | undefined {
+    const key = this.#index.find(name);
+    if (key === undefined) return undefined;
+    if (typeof key !== 'string') throw errors.ambiguousKeys(this.path, name, key);
+    const tensor = this.checkpoint.get(key);
+    return tensor && { key, tensor, from: 0, rows: tensor.shape[0] ?? 1 };
+  }
+
+  #note(parameter: string, key: string): void {
+    this.#loaded.push({ parameter, key });
+    this.#used.add(key);
+  }
+
+  /** Fills one new parameter from the key of its own name. */
+  fill(value: Value, name: string): void {
+    const found = this.#find(name);
+    if (found) this.#put(value, found);
+    else this.#initialised.push(value.name);
+  }
+
+  #put(value: Value, { key, tensor, from, rows }: Rows): void {
+    const shape = value.initializer ? tensorShape(value.initializer) : [];
+    const given = tensor.shape.length === 0 ? [] : [rows, ...tensor.shape.slice(1)];
+    if (elementCount(given) !== elementCount(shape) || given.at(-1) !== shape.at(-1)) {
+      throw errors.wrongShape(this.path, key, tensor.shape, value.name, shape);
+    }
+    const dataType = value.initializer?.dataType ?? 0;
+    const data = converted(tensor, from, rows, dataType, `${this.path}: ${key}`);
+    this.model.replaceInitializer(value, { ...makeTensor(dataType, shape, data), name: value.name });
+    this.#note(value.name, key);
+  }
+
+  /**
+   * Fills both projections of one side: from `q2_proj` by its own name, and from `q_proj`, which holds the positive
+   * rows, and behind them the negative ones where it is twice as tall.
+   */
+  fillSide(site: LocatedSite, letter: 'q' | 'k', side: Side, session: RewriteSession): void {
+    for (const part of ['weight', 'bias'] as const) {
+      const second = session.parameters.of(site).get(`${letter}2_proj.${part}`);
+      const own = second && this.#find(`${site.path}.${letter}2_proj.${part}`);
+      const packed = this.#find(`${site.path}.${letter}_proj.${part}`);
+      const height = side.columns.length;
+      const rows = packed?.tensor.shape[0];
+      if (packed && rows !== height && !(second && rows === 2 * height)) {
+        throw errors.wrongShape(
+          this.path,
+          packed.key,
+          packed.tensor.shape,
+          `${site.path}.${letter}_proj.${part}`,
+          [height],
+        );
+      }
+      if (packed) this.#putPositive(site, side, part, { ...packed, rows: height });
+      if (!second) continue;
+      if (own) this.#put(second, own);
+      else if (packed && rows === 2 * height) this.#put(second, { ...packed, from: height, rows: height });
+      else this.#initialised.push(second.name);
+    }
+  }
+
+  /** Puts rows into the model's own projection. */
+  #putPositive(site: LocatedSite, side: Side, part: 'weight' | 'bias', rows: Rows): void {
+    const { projection, columns } = side;
+    const operand = part === 'weight' ? projection.weight : projection.bias?.value;
+    const source = operand && stored(operand);
+    const current = source?.initializer;
+    if (!source || !current) {
+      throw errors.noPlace(this.path, rows.key, `${site.path} has no such ${part}`);
+    }
+    const width = part === 'weight' ? projection.inFeatures : 1;
+    if (elementCount(rows.tensor.shape.slice(1)) !== width) {
+      throw errors.wrongShape(this.path, rows.key, rows.tensor.shape, source.name, tensorShape(current));
+    }
+    const dataType = current.dataType ?? 0;
+    const data = converted(rows.tensor, 0, rows.rows, dataType, `${this.path}: ${rows.key}`);
+    const outFirst = part === 'bias' || projection.outFirst;
+    const merged = placeRows(
+      this.model,
+      current,
+      { columns: projection.outFeatures, outFirst },
+      data,
+      columns,
+    );
+    this.model.replaceInitializer(source, {
+      ...makeTensor(dataType, tensorShape(current), merged),
+      name: source.name,
+    });
+    this.#note(source.name, rows.key);
+  }
+}
+
+function stored(value: Value): Value {
+  const source = constantSource(value);
+  const inner = source.producer?.is('Transpose') ? source.producer.inputs[0] : undefined;
+  return inner ? stored(inner) : source;
+}
+
+/** Rows of a checkpoint tensor in the element type of the model. */
+function converted(tensor: StoredTensor, from: number, rows: number, to: number, where: string): ByteRange {
+  const { dtype, shape, data } = tensor;
+  if (!isFloatType(dtype) || !isFloatType(to)) throw errors.wrongType(where, dtype);
+  const width = elementCount(shape.slice(1));
+  const take = (bytes: Uint8Array): Uint8Array => {
+    const size = shape.length === 0 ? bytes.length : bytes.length / (shape[0] ?? 1);
+    const part = shape.length === 0 ? bytes : bytes.subarray(from * size, (from + rows) * size);
+    return dtype === to ? part : encodeFloats(to, decodeFloats(dtype as DataType, part));
+  };
+  if (rows * width <= 1 << 16) return memoryBytes(take(data.read()));
+  const elementSize = encodeFloats(to, new Float32Array(1)).length;
+  return computedBytes(rows * width * elementSize, () => [take(data.read())]);
+}

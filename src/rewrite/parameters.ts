@@ -1,0 +1,156 @@
+import type { LocatedSite } from '../attention/find';
+import type { Side } from '../attention/site';
+import type { Model, Value } from '../ir';
+import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
+import { encodeFloats, isFloatType } from '../weights/floats';
+import { normal, uniform } from '../weights/random';
+import { biasColumns, columnsAsRows } from './columns';
+import type { RewriteOptions } from './options';
+import { floatTensor, makeTensor } from './tensors';
+
+/** A parameter that a rewrite adds, before its name is minted. */
+export interface PlannedParameter {
+  /** Name behind the attention path, such as `q2_proj.weight`. */
+  readonly suffix: string;
+  readonly tensor: TensorProto;
+}
+
+/** Standard deviation of new lambda vectors: the paper, and every implementation of it. */
+const LAMBDA_STD = 0.1;
+
+/** lambda_init of a layer: 0.8 - 0.6 exp(-0.3 l), arXiv 2410.05258 section 2.1; l is the 0-based depth. */
+export function lambdaInitOfDepth(depth: number): number {
+  return 0.8 - 0.6 * Math.exp(-0.3 * depth);
+}
+
+const LAMBDA_VECTORS = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2'] as const;
+
+/** Under `preserve` the second exponent cancels the first: lambda starts at lambda_init. */
+const PRESERVED: Record<string, string> = { lambda_q2: 'lambda_q1', lambda_k2: 'lambda_k1' };
+
+function floats(dataType: number, count: number, chunks: Iterable<Float32Array>): ByteRange {
+  if (!isFloatType(dataType)) throw new Error(`${dataType} is no floating-point type`);
+  return computedBytes(byteSize(dataType, count) ?? 0, function* () {
+    for (const chunk of chunks) yield encodeFloats(dataType, chunk);
+  });
+}
+
+function scalar(value: number): TensorProto {
+  return floatTensor(DataType.FLOAT, [], Float32Array.of(value));
+}
+
+/** The lambda vectors, lambda_init and the norm weight of a layer with their initial values. */
+export function planLambdas(site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
+  const { init, seed } = options;
+  const width = site.headWidth;
+  const planned = LAMBDA_VECTORS.map((suffix): PlannedParameter => {
+    const drawn = init === 'preserve' ? (PRESERVED[suffix] ?? suffix) : suffix;
+    const values =
+      init === 'zero' ? [new Float32Array(width)] : normal(seed, `${site.path}.${drawn}`, width, LAMBDA_STD);
+    return { suffix, tensor: makeTensor(DataType.FLOAT, [width], floats(DataType.FLOAT, width, values)) };
+  });
+  planned.push({
+    suffix: 'lambda_init',
+    tensor: scalar(init === 'zero' ? 0 : lambdaInitOfDepth(site.depth)),
+  });
+  if (options.sublayerNorm) {
+    const count = site.valueWidth * (options.heads === 'split' ? 2 : 1);
+    planned.push({
+      suffix: 'subln.weight',
+      tensor: floatTensor(site.dataType, [count], new Float32Array(count).fill(1)),
+    });
+  }
+  return planned;
+}
+
+/** The weight [heads * width, in] and, where the model has one, the bias of a second projection. */
+export function planProjection(
+  model: Model,
+  site: LocatedSite,
+  which: 'q2_proj' | 'k2_proj',
+  options: RewriteOptions,
+): PlannedParameter[] {
+  const side: Side = which === 'q2_proj' ? site.query : site.key;
+  const { projection, columns } = side;
+  const { init, seed } = options;
+  const copies = init === 'mirror' || init === 'preserve';
+  const dataType = projection.tensor.dataType ?? 0;
+  const count = columns.length * projection.inFeatures;
+  const drawn = () =>
+    uniform(seed, `${site.path}.${which}.weight`, count, 1 / Math.sqrt(projection.inFeatures));
+  const weight = copies
+    ? columnsAsRows(model, projection, columns)
+    : floats(dataType, count, init === 'zero' ? zeros(count) : drawn());
+  const planned: PlannedParameter[] = [
+    {
+      suffix: `${which}.weight`,
+      tensor: makeTensor(dataType, [columns.length, projection.inFeatures], weight),
+    },
+  ];
+  if (projection.bias) {
+    const { tensor } = projection.bias;
+    const type = tensor.dataType ?? dataType;
+    const data = copies
+      ? biasColumns(model, tensor, columns)
+      : floats(type, columns.length, zeros(columns.length));
+    planned.push({ suffix: `${which}.bias`, tensor: makeTensor(type, [columns.length], data) });
+  }
+  return planned;
+}
+
+const ZEROS = 1 << 16;
+
+/** Zeros in pieces; can be iterated over again. */
+function zeros(count: number): Iterable<Float32Array> {
+  return {
+    *[Symbol.iterator]() {
+      for (let left = count; left > 0; left -= ZEROS) yield new Float32Array(Math.min(left, ZEROS));
+    },
+  };
+}
+
+/** Everything new of a layer, by suffix. */
+export function planParameters(model: Model, site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
+  const lambdas = planLambdas(site, options);
+  if (options.heads === 'split') return lambdas;
+  return [
+    ...planProjection(model, site, 'q2_proj', options),
+    ...planProjection(model, site, 'k2_proj', options),
+    ...lambdas,
+  ];
+}
+
+/** The parameters of a model by layer: attentions that share their weights share what is new as well. */
+export class ParameterBook {
+  readonly #layers = new Map<string, ReadonlyMap<string, Value>>();
+
+  constructor(
+    readonly model: Model,
+    readonly options: RewriteOptions,
+  ) {}
+
+  /** The new parameters of a layer, by suffix; made the first time they are asked for. */
+  of(site: LocatedSite): ReadonlyMap<string, Value> {
+    let layer = this.#layers.get(site.path);
+    if (!layer) {
+      layer = new Map(
+        planParameters(this.model, site, this.options).map(({ suffix, tensor }) => [
+          suffix,
+          this.model.graph.addInitializer(`${site.path}.${suffix}`, tensor),
+        ]),
+      );
+      this.#layers.set(site.path, layer);
+      this.model.journal.record(() => {
+        this.#layers.delete(site.path);
+      });
+    }
+    return layer;
+  }
+
+  /** One parameter that every layer has. */
+  get(site: LocatedSite, suffix: string): Value {
+    const value = this.of(site).get(suffix);
+    if (!value) throw new Error(`${site.path} has no parameter ${suffix}`);
+    return value;
+  }
+}

@@ -1,0 +1,145 @@
+import { type Found, findAttention, type LocatedSite, type Miss } from '../attention/find';
+import type { Recogniser } from '../attention/recogniser';
+import { errors } from '../errors';
+import { checkInvariants, type Model } from '../ir';
+import { attempt, type Reason } from '../match/outcome';
+import type { Safetensors } from '../weights/safetensors';
+import { refuseDifferential } from './already-differential';
+import { type LoadReport, loadWeights } from './load-weights';
+import type { Lowering } from './lowering';
+import { stampMetadata } from './metadata';
+import type { RewriteOptions } from './options';
+import { RewriteSession, type RewrittenLayer } from './session';
+
+/** The passes that a rewrite runs. */
+export interface Passes {
+  readonly recognisers: readonly Recogniser[];
+  readonly lowerings: readonly Lowering[];
+  /** Clean-ups: prepared before the first lowering, run after the last. */
+  readonly cleanups: readonly Cleanup[];
+}
+
+export interface Cleanup {
+  readonly name: string;
+  /** Looks at the model before anything is rewritten; what it gives is run afterwards. */
+  prepare(model: Model): () => void;
+}
+
+export interface RunInputs {
+  readonly checkpoint?: Safetensors | undefined;
+  /** SHA-256 of the source file, for the metadata; computed when it is needed. */
+  readonly sourceHash: () => string;
+  readonly version: string;
+  /** Called after each pass, for `--dump-after`. */
+  readonly afterPass?: ((pass: string, model: Model) => void) | undefined;
+}
+
+/** What a rewrite did. */
+export interface RunResult {
+  readonly found: Found;
+  readonly layers: readonly RewrittenLayer[];
+  /** Candidates that were left as they are, by permission. */
+  readonly left: readonly Miss[];
+  /** Attentions that `--layers` did not choose. */
+  readonly notChosen: readonly LocatedSite[];
+  readonly weights: LoadReport | undefined;
+}
+
+/** Oldest operator set whose Softmax and ReduceSum mean what diffx writes. */
+const OLDEST_OPSET = 13;
+
+/**
+ * Rewrites a model in memory. The whole rewrite is one transaction: when anything throws, the model is as it was.
+ * @throws DiffxError no-attention, unrewritten, already-differential, opset-too-old, odd-heads, and those of weights
+ */
+export function runRewrite(
+  model: Model,
+  passes: Passes,
+  options: RewriteOptions,
+  inputs: RunInputs,
+): RunResult {
+  const { path } = model.file;
+  refuseDifferential(model);
+  if (model.opset < OLDEST_OPSET) throw errors.opsetTooOld(path, model.opset);
+  const found = findAttention(model, passes.recognisers);
+  if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
+  const chosen = choose(found, options, path);
+  if (options.heads === 'split') refuseOddHeads(chosen);
+  const before = new Set(checkInvariants(model).map(({ message }) => message));
+  return model.journal.transaction(() => {
+    const checkpoint = (pass: string) => {
+      const broken = checkInvariants(model).filter(({ message }) => !before.has(message));
+      if (broken.length > 0)
+        throw errors.brokenGraph(
+          pass,
+          broken.map(({ message }) => message),
+        );
+      inputs.afterPass?.(pass, model);
+    };
+    const cleanups = passes.cleanups.map((cleanup) => ({ name: cleanup.name, run: cleanup.prepare(model) }));
+    const session = new RewriteSession(model, found, chosen, options);
+    const misses = [...found.misses, ...lowerAll(session, passes.lowerings)];
+    const permitted = options.allowPartial || options.layers !== undefined;
+    if (misses.length > 0 && (!permitted || session.layers.length === 0))
+      throw unrewritten(path, found, misses);
+    session.defineFunctions();
+    checkpoint('lower');
+    for (const cleanup of cleanups) {
+      cleanup.run();
+      checkpoint(cleanup.name);
+    }
+    const weights = inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path);
+    stampMetadata(session, inputs, weights);
+    checkpoint('finish');
+    return {
+      found,
+      layers: session.layers,
+      left: misses,
+      notChosen: found.sites.filter((site) => !chosen.includes(site)),
+      weights,
+    };
+  });
+}
+
+function choose(found: Found, { layers }: RewriteOptions, path: string): LocatedSite[] {
+  if (!layers) return [...found.sites];
+  const count = Math.max(0, ...found.sites.map(({ depth }) => depth + 1));
+  const missing = layers.named.find((depth) => depth >= count);
+  if (missing !== undefined && found.misses.length === 0)
+    throw errors.noSuchLayer(layers.text, missing, count);
+  const chosen = found.sites.filter(({ depth }) => layers.includes(depth));
+  if (chosen.length === 0) throw errors.noAttention(path);
+  return chosen;
+}
+
+function refuseOddHeads(sites: readonly LocatedSite[]): void {
+  const odd = sites.find(({ heads, kvHeads }) => heads % 2 === 1 || kvHeads % 2 === 1);
+  if (odd) throw errors.oddHeads(odd.path, odd.heads, odd.kvHeads);
+}
+
+/** Lowers every site in a transaction of its own; gives those that could not be. */
+function lowerAll(session: RewriteSession, lowerings: readonly Lowering[]): Miss[] {
+  const misses: Miss[] = [];
+  for (const site of session.sites) {
+    const lowering = lowerings.find((each) => each.accepts(site, session));
+    const reason: Reason | undefined = lowering
+      ? tryLowering(site, lowering, session)
+      : { code: 'no-recogniser', node: site.anchor, wanted: 'a lowering for these options', found: 'none' };
+    const candidate = session.found.analysis.candidates.find(({ anchor }) => anchor === site.anchor);
+    if (reason && candidate) misses.push({ candidate, recogniser: site.recogniser, reason });
+  }
+  return misses;
+}
+
+function tryLowering(site: LocatedSite, lowering: Lowering, session: RewriteSession): Reason | undefined {
+  const outcome = attempt(() => session.model.journal.transaction(() => lowering.lower(site, session)));
+  return outcome.matched ? undefined : outcome.reason;
+}
+
+function unrewritten(path: string, found: Found, misses: readonly Miss[]): Error {
+  const lines = misses.map(
+    ({ reason }) => `'${reason.node.label}': ${reason.code}: wanted ${reason.wanted}, found ${reason.found}`,
+  );
+  const shown = lines.length > 3 ? [...lines.slice(0, 3), `and ${lines.length - 3} more`] : lines;
+  return errors.unrewritten(path, misses.length, found.analysis.candidates.length, shown);
+}

@@ -1,0 +1,221 @@
+import type { Found, LocatedSite } from '../attention/find';
+import type { WrittenOutCore } from '../attention/site';
+import type { Model, Use, Value } from '../ir';
+import { DataType } from '../onnx';
+import { attribute } from './attributes';
+import { type Builder, takeOver } from './builder';
+import {
+  DOMAIN,
+  DOMAIN_VERSION,
+  FUNCTION_NAMES,
+  type FunctionFeatures,
+  type FunctionForm,
+  functionBody,
+  functionInputs,
+  functionProto,
+} from './differential-function';
+import { DEFAULT_EPSILON, epsilonOfNorm } from './norm-epsilon';
+import type { RewriteOptions } from './options';
+import { ParameterBook } from './parameters';
+import { floatTensor } from './tensors';
+
+/** Name of the graph input of SPEC section 6. */
+export const MIX_INPUT = 'diff_attn_mix';
+
+/** What was done to one attention; written into the model's metadata and into reports. */
+export interface RewrittenLayer {
+  readonly path: string;
+  readonly depth: number;
+  readonly form: FunctionForm;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headWidth: number;
+  readonly valueWidth: number;
+  readonly epsilon: number | undefined;
+  /** Name of the value that the attention gave before and gives now. */
+  readonly output: string;
+  /** Name of the differential-attention node, or of the last operator of it. */
+  readonly node: string;
+}
+
+/** State of one rewrite: what the lowerings share. */
+export class RewriteSession {
+  readonly parameters: ParameterBook;
+  readonly layers: RewrittenLayer[] = [];
+  readonly #features = new Map<FunctionForm, FunctionFeatures>();
+  #mix: Value | undefined;
+
+  constructor(
+    readonly model: Model,
+    readonly found: Found,
+    /** The attentions to rewrite. */
+    readonly sites: readonly LocatedSite[],
+    readonly options: RewriteOptions,
+  ) {
+    this.parameters = new ParameterBook(model, options);
+  }
+
+  /** The form in which a site is written. */
+  formOf(site: LocatedSite): FunctionForm {
+    if (site.core.kind === 'operator') return 'outputs';
+    return this.options.heads === 'duplicate' && site.core.plain ? 'scores' : 'probabilities';
+  }
+
+  /** What the function of a form contains: all that the sites of that form need. */
+  features(form: FunctionForm): FunctionFeatures {
+    let features = this.#features.get(form);
+    if (!features) {
+      const sites = this.sites.filter((site) => this.formOf(site) === form);
+      const plain = sites.map(({ core }) => (core.kind === 'written-out' ? core.plain : undefined));
+      features = {
+        scale: plain.some((scores) => scores?.scale?.operator === 'Mul'),
+        divisor: plain.some((scores) => scores?.scale?.operator === 'Div'),
+        bias: plain.some((scores) => scores?.bias),
+        norm: this.options.sublayerNorm,
+        mix: this.options.mixInput,
+        gain: this.options.init === 'preserve',
+        map: sites.some(
+          ({ core }) =>
+            core.kind === 'written-out' && (core.probabilities.isOutput || mapReaders(core).length > 0),
+        ),
+        dataType: sites[0]?.dataType ?? DataType.FLOAT,
+      };
+      this.#features.set(form, features);
+    }
+    return features;
+  }
+
+  get mix(): Value {
+    if (!this.#mix) {
+      const type = { tensorType: { elemType: DataType.FLOAT, shape: { dim: [] } } };
+      this.#mix = this.model.graph.addInput(MIX_INPUT, type);
+      this.model.journal.record(() => {
+        this.#mix = undefined;
+      });
+    }
+    return this.#mix;
+  }
+
+  epsilon(site: LocatedSite): number | undefined {
+    if (!this.options.sublayerNorm) return undefined;
+    return this.options.normEps ?? epsilonOfNorm(site.query.projection.input, this.model) ?? DEFAULT_EPSILON;
+  }
+
+  /** A scalar that changes nothing, for inputs that another layer of the model needs. */
+  neutral(value: 0 | 1, dataType: number): Value {
+    const name = `ai.diffx/${value === 0 ? 'zero' : 'one'}/${dataType}`;
+    const { graph } = this.model;
+    return (
+      graph.values.get(name) ?? graph.addInitializer(name, floatTensor(dataType, [], Float32Array.of(value)))
+    );
+  }
+
+  /**
+   * Writes the differential attention of a site in front of the builder's anchor.
+   * @param start the values the form begins with, by input name; scale, divisor and bias where the site has them
+   * @returns C, and the attention map where the features ask for it
+   */
+  differentialAttention(
+    site: LocatedSite,
+    form: FunctionForm,
+    start: Record<string, Value>,
+    builder: Builder,
+  ): Value[] {
+    const features = this.features(form);
+    const given: Record<string, Value | undefined> = {
+      ...start,
+      scale: start['scale'] ?? (features.scale ? this.neutral(1, site.dataType) : undefined),
+      divisor: start['divisor'] ?? (features.divisor ? this.neutral(1, site.dataType) : undefined),
+      bias: start['bias'] ?? (features.bias ? this.neutral(0, site.dataType) : undefined),
+      mix: features.mix ? this.mix : undefined,
+    };
+    for (const suffix of ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init']) {
+      given[suffix] = this.parameters.get(site, suffix);
+    }
+    if (features.norm) given['subln_weight'] = this.parameters.get(site, 'subln.weight');
+    const epsilon = this.epsilon(site);
+    return this.options.emit === 'inline'
+      ? this.#inline(form, features, given, epsilon, builder)
+      : this.#call(form, features, given, epsilon, builder);
+  }
+
+  #call(
+    form: FunctionForm,
+    features: FunctionFeatures,
+    given: Record<string, Value | undefined>,
+    epsilon: number | undefined,
+    builder: Builder,
+  ): Value[] {
+    const inputs = functionInputs(form, features).map((name) => given[name]);
+    const count = features.map && form !== 'outputs' ? 2 : 1;
+    return builder.ops(FUNCTION_NAMES[form], inputs, {
+      domain: DOMAIN,
+      outputs: count,
+      attributes: epsilon === undefined ? [] : [attribute.float('epsilon', epsilon)],
+    });
+  }
+
+  #inline(
+    form: FunctionForm,
+    features: FunctionFeatures,
+    given: Record<string, Value | undefined>,
+    epsilon: number | undefined,
+    builder: Builder,
+  ): Value[] {
+    const body = functionBody(form, features, this.model.opset);
+    const values = new Map<string, Value | undefined>(Object.entries(given));
+    for (const node of body.nodes) {
+      const attributes = node.attribute.map((entry) =>
+        entry.refAttrName === 'epsilon'
+          ? attribute.float(entry.name ?? '', epsilon ?? DEFAULT_EPSILON)
+          : entry,
+      );
+      const result = builder.op(
+        node.opType ?? '',
+        node.input.map((name) => values.get(name)),
+        { attributes, name: `${FUNCTION_NAMES[form]}/${node.name}` },
+      );
+      values.set(node.output[0] ?? '', result);
+    }
+    return body.outputs.flatMap((name) => values.get(name) ?? []);
+  }
+
+  /**
+   * Puts the result of a site in the place of what it gave before, and notes what was done.
+   * @param uses who read the old output before the rewrite of this site began
+   * @param map the differential attention map, for readers of the old one
+   */
+  finish(site: LocatedSite, form: FunctionForm, result: Value, uses: readonly Use[], map?: Value): void {
+    const { core } = site;
+    const node = result.producer?.label ?? '';
+    const output = core.output.name;
+    takeOver(core.output, result, uses);
+    if (map && core.kind === 'written-out') takeOver(core.probabilities, map, mapReaders(core));
+    this.layers.push({
+      path: site.path,
+      depth: site.depth,
+      form,
+      heads: site.heads,
+      kvHeads: site.kvHeads,
+      headWidth: site.headWidth,
+      valueWidth: site.valueWidth,
+      epsilon: this.epsilon(site),
+      output,
+      node,
+    });
+  }
+
+  /** Adds the functions that the rewritten sites call. */
+  defineFunctions(): void {
+    if (this.options.emit === 'inline') return;
+    for (const form of new Set(this.layers.map((layer) => layer.form))) {
+      this.model.addFunction(functionProto(form, this.features(form), this.model.opset));
+      this.model.importOpset(DOMAIN, DOMAIN_VERSION);
+    }
+  }
+}
+
+/** Who reads the attention map beside the product with values. */
+function mapReaders(core: WrittenOutCore): Use[] {
+  return core.readers.filter(({ node }) => node !== core.product);
+}

@@ -1,0 +1,13 @@
+/** The float64 reference for differential attention: see `differential.ts`. */
+export { type Array64, array64, broadcastTo } from './array';
+export { rmsNorm, scores, softmax, weigh } from './attention';
+export {
+  type DifferentialParameters,
+  type DuplicateHeads,
+  differentialAttention,
+  differentialMap,
+  type SplitHeads,
+  splitDifferentialAttention,
+} from './differential';
+export { type Pairing, pairMaps, pairValues, repeatHeads, unpair } from './heads';
+export { type LambdaParameters, lambdaInit, lambdaOf } from './lambda';
