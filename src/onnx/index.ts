@@ -1,4 +1,5 @@
 /** Reading and writing ONNX models without loss. Weights are byte ranges of files until someone reads them. */
+export { type Output, writeFiles } from './atomic';
 export * from './bytes';
 export * from './data-types';
 export { decode } from './decode';
@@ -7,6 +8,7 @@ export { isExternal } from './external-data';
 export type { TensorBytes } from './layout';
 export * from './messages';
 export { type ModelFile, parseModel, readModel } from './model-file';
+export { openSource, type Source } from './source';
 export { derive } from './trace';
 export { mapTensors, type TensorPlace, tensorsOf } from './walk';
 export { modelBytes, type WriteOptions, writeModel } from './write-model';
