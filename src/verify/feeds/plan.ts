@@ -1,0 +1,72 @@
+/** Which runs to try a model on: batches and lengths at which rewrites go wrong in different ways. */
+import type { FeedInput } from './roles';
+import { fixedSizes, resolveShapes, type Sizes } from './shapes';
+
+export interface FeedCase extends Sizes {
+  /** Where rows behind the first are shorter: at their end or at their beginning. */
+  readonly padding: 'none' | 'left' | 'right';
+  readonly seed: number;
+  /** For `diff_attn_mix`. Default: 1. */
+  readonly mix?: number;
+}
+
+export interface PlanOptions {
+  readonly batches?: readonly number[];
+  readonly lengths?: readonly number[];
+  readonly seed?: number;
+  readonly symbols?: Readonly<Record<string, number>>;
+}
+
+/** Length of the cache where there is one. */
+const PAST = 6;
+
+/**
+ * The cases for a model, small ones first and each of them once: every batch (1, 3) with every length (1, 5, 16), where
+ * there is a mask also padded on either side, where there is a cache also with one. A size that the model fixes stays.
+ */
+export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {}): FeedCase[] {
+  const fixed = fixedSizes(inputs);
+  const choices = (axis: 'batch' | 'sequence' | 'past', otherwise: readonly number[]) => {
+    const value = fixed[axis];
+    return value === undefined ? otherwise : [value];
+  };
+  const batches = choices('batch', options.batches ?? [1, 3]);
+  const lengths = choices('sequence', options.lengths ?? [1, 5, 16]);
+  const pasts = choices('past', inputs.some(({ role }) => role.kind === 'past') ? [0, PAST] : [0]);
+  const masked = inputs.some(({ role }) => role.kind === 'mask');
+  const cases: FeedCase[] = [];
+  for (const past of pasts) {
+    for (const sequence of lengths) {
+      for (const batch of batches) {
+        const one = { batch, sequence, past, seed: options.seed ?? 0, ...symbolsOf(options) };
+        cases.push({ ...one, padding: 'none' });
+        if (masked && batch > 1 && past + sequence > 1)
+          cases.push({ ...one, padding: 'left' }, { ...one, padding: 'right' });
+      }
+    }
+  }
+  return distinct(inputs, cases);
+}
+
+function symbolsOf({ symbols }: PlanOptions): Pick<Sizes, 'symbols'> {
+  return symbols ? { symbols } : {};
+}
+
+/** Cases that differ in what the model sees: where everything is fixed there is one. */
+function distinct(inputs: readonly FeedInput[], cases: readonly FeedCase[]): FeedCase[] {
+  const seen = new Map<string, FeedCase>();
+  for (const one of cases) {
+    const shapes = [...resolveShapes(inputs, one)].map(([name, shape]) => `${name}:${shape}`);
+    const key = `${one.padding} ${shapes.sort().join(' ')}`;
+    if (!seen.has(key)) seen.set(key, one);
+  }
+  return [...seen.values()];
+}
+
+/** `batch 3, length 5, past 6, left padding`. */
+export function describeCase({ batch, sequence, past, padding }: FeedCase): string {
+  const parts = [`batch ${batch}`, `length ${sequence}`];
+  if (past > 0) parts.push(`past ${past}`);
+  if (padding !== 'none') parts.push(`${padding} padding`);
+  return parts.join(', ');
+}

@@ -1,0 +1,167 @@
+import type { LocatedSite } from '../attention/find';
+import type { RecordedOptions, RewrittenLayer } from '../attention/record';
+import type { Model } from '../ir';
+import {
+  type Array64,
+  array64,
+  type DifferentialParameters,
+  differentialAttention,
+  lambdaOf,
+  repeatHeads,
+  scores,
+  softmax,
+  splitDifferentialAttention,
+} from './reference';
+import { attentionOperatorMaps } from './reference/operator';
+import { storedTensor } from './stored';
+import { type Tensor, toFloat64 } from './tensor';
+
+/**
+ * What a rewritten layer must give, computed in float64 from what flows into it. Reads the parameters by the names of
+ * SPEC section 2 and knows nothing of how the layer is written.
+ */
+
+/** Values by name, as a run of the rewritten model has shown them, or as the model stores them. */
+export type Lookup = (name: string) => Tensor | undefined;
+
+export interface LayerUnderTest {
+  readonly layer: RewrittenLayer;
+  /** The attention in the original. */
+  readonly site: LocatedSite;
+  readonly options: RecordedOptions;
+  readonly rewritten: Model;
+  readonly mix: number;
+}
+
+function wide(tensor: Tensor | undefined, name: string): Array64 {
+  if (!tensor) throw new Error(`no value '${name}'`);
+  return array64(tensor.shape, toFloat64(tensor));
+}
+
+/** The parameters of a layer as the rewritten model stores them. */
+export function layerParameters({ layer, options, rewritten, mix }: LayerUnderTest): DifferentialParameters {
+  const stored = (suffix: string) => {
+    const name = `${layer.path}.${suffix}`;
+    return wide(storedTensor(rewritten, name), name).data;
+  };
+  const lambdaInit = stored('lambda_init')[0] ?? Number.NaN;
+  const lambda = lambdaOf({
+    lambda_q1: stored('lambda_q1'),
+    lambda_k1: stored('lambda_k1'),
+    lambda_q2: stored('lambda_q2'),
+    lambda_k2: stored('lambda_k2'),
+    lambda_init: lambdaInit,
+  });
+  return {
+    lambda,
+    mix,
+    norm: options.sublayerNorm ? { eps: layer.epsilon ?? 1e-5, weight: stored('subln.weight') } : undefined,
+    timesOneMinusLambdaInit: undefined,
+    gain: options.init === 'preserve' ? 1 / (1 - mix * lambdaInit) : 1,
+  };
+}
+
+/**
+ * Names of the values that the reference needs. In duplicate mode: what the differential attention starts from. In
+ * split mode: what the original's own attention is computed from, since pairing is part of what is checked.
+ */
+export function neededValues({
+  layer,
+  site,
+  options,
+}: Pick<LayerUnderTest, 'layer' | 'site' | 'options'>): string[] {
+  if (options.heads === 'duplicate') return Object.values(layer.start);
+  const { core } = site;
+  if (core.kind === 'written-out') return [core.probabilities.name, core.values.name];
+  return core.node.inputs.flatMap((input) => (input ? [input.name] : []));
+}
+
+/** The output that the layer must have. */
+export function referenceOutput(under: LayerUnderTest, lookup: Lookup): Array64 {
+  const parameters = layerParameters(under);
+  const get = (name: string) => wide(lookup(name), name);
+  if (under.options.heads === 'split') return splitReference(under, parameters, get);
+  const { start, form } = under.layer;
+  const from = (key: string) => get(start[key] ?? key);
+  switch (form) {
+    case 'probabilities':
+      return attend(parameters, from('A1'), from('A2'), from('V'));
+    case 'scores':
+      return attend(parameters, maps(under, '1', get), maps(under, '2', get), from('V'));
+    case 'outputs':
+      return combineOutputs(parameters, from('Y1'), from('Y2'));
+    default:
+      return form satisfies never;
+  }
+}
+
+function attend(parameters: DifferentialParameters, A1: Array64, A2: Array64, V: Array64): Array64 {
+  return differentialAttention({ ...parameters, A1_BHST: A1, A2_BHST: A2, V_BHTD: spreadValues(V, A1) });
+}
+
+/** Repeats values that several heads share, as the model's product would broadcast them. */
+function spreadValues(V: Array64, A: Array64): Array64 {
+  const heads = A.shape.at(-3) ?? 1;
+  if (A.shape.length === 4 && V.shape.length === 4 && V.shape[1] === 1 && heads > 1)
+    return repeatHeads(V, heads);
+  return V;
+}
+
+function maps({ layer }: LayerUnderTest, n: '1' | '2', get: (name: string) => Array64): Array64 {
+  const { start } = layer;
+  const scalar = (key: string) => (start[key] === undefined ? 1 : (get(start[key]).data[0] ?? Number.NaN));
+  const bias = start['bias'] === undefined ? undefined : get(start['bias']);
+  const Q = get(start[`Q${n}`] ?? '');
+  const K = get(start[`K${n}`] ?? '');
+  return softmax(scores(Q, repeatHeads(K, Q.shape[1] ?? 1), scalar('scale') / scalar('divisor'), bias));
+}
+
+/** C = Y1 - mix * lambda * Y2, then norm and gain: attention with maps that pick one row of Y each. */
+function combineOutputs(parameters: DifferentialParameters, Y1: Array64, Y2: Array64): Array64 {
+  const rows = Y1.shape.at(-2) ?? 1;
+  const leading = Y1.shape.slice(0, -2);
+  const count = leading.reduce((all, size) => all * size, 1);
+  const pick = (first: boolean): Array64 => {
+    const data = new Float64Array(count * rows * rows * 2);
+    for (let head = 0; head < count; head++) {
+      for (let row = 0; row < rows; row++)
+        data[(head * rows + row) * rows * 2 + row + (first ? 0 : rows)] = 1;
+    }
+    return { shape: [...leading, rows, rows * 2], data };
+  };
+  const width = Y1.shape.at(-1) ?? 1;
+  const both = new Float64Array(Y1.data.length * 2);
+  for (let head = 0; head < count; head++) {
+    const size = rows * width;
+    both.set(Y1.data.subarray(head * size, (head + 1) * size), head * size * 2);
+    both.set(Y2.data.subarray(head * size, (head + 1) * size), head * size * 2 + size);
+  }
+  const V: Array64 = { shape: [...leading, rows * 2, width], data: both };
+  return differentialAttention({ ...parameters, A1_BHST: pick(true), A2_BHST: pick(false), V_BHTD: V });
+}
+
+function splitReference(
+  { site, layer }: LayerUnderTest,
+  parameters: DifferentialParameters,
+  get: (name: string) => Array64,
+): Array64 {
+  const { core } = site;
+  const own =
+    core.kind === 'written-out'
+      ? { A: get(core.probabilities.name), V: get(core.values.name) }
+      : attentionOperatorMaps(core.node, get);
+  const A = headed(own.A, layer.heads);
+  const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
+  const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD: V, pairing: 'halves' });
+  return own.A.shape.length === A.shape.length
+    ? C
+    : { shape: [...own.A.shape.slice(0, -1), layer.valueWidth], data: C.data };
+}
+
+/** [batch * heads, ..] as [batch, heads, ..]; grouped heads as one axis. */
+function headed(x: Array64, heads: number): Array64 {
+  if (x.shape.length === 4) return x;
+  const tail = x.shape.slice(-2);
+  const rest = x.shape.slice(0, -2).reduce((all, size) => all * size, 1);
+  return { shape: [rest / heads, heads, ...tail], data: x.data };
+}

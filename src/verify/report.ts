@@ -1,0 +1,114 @@
+import type { TensorComparison } from './compare';
+import type { Tolerance } from './tolerance';
+
+/** What `verify` has found out. */
+export interface VerifyReport {
+  readonly passed: boolean;
+  readonly original: string;
+  readonly rewritten: string;
+  readonly provider: string;
+  /** True if the options of the rewrite keep the function, so that the outputs of both models must agree. */
+  readonly keepsFunction: boolean;
+  readonly checks: readonly Check[];
+  /** Path of the first attention, in the order of the data, that a check found wrong. */
+  readonly firstDivergingLayer: string | undefined;
+  /** What was not looked at, and why. */
+  readonly notVerified: readonly string[];
+  readonly cases: readonly string[];
+}
+
+export type CheckName =
+  | 'record'
+  | 'structure'
+  | 'parameters'
+  | 'layers'
+  | 'neutralised'
+  | 'mirrored'
+  | 'function'
+  | 'recorded-outputs';
+
+/** One way of looking at the rewrite. */
+export interface Check {
+  readonly name: CheckName;
+  /** What the check states when it passes. */
+  readonly states: string;
+  readonly passed: boolean;
+  /** How many things were compared; a check of nothing does not pass. */
+  readonly compared: number;
+  /** The largest error in float64, where numbers were compared. */
+  readonly maxAbs: number | undefined;
+  readonly tolerance: Tolerance | undefined;
+  readonly findings: readonly Finding[];
+  /** Comparisons by what was compared, such as `logits` or `<path>: C`; the worst over all cases. */
+  readonly comparisons: Readonly<Record<string, TensorComparison>>;
+}
+
+/** Something that is not as it must be. */
+export interface Finding {
+  /** Path of the attention it concerns, if it concerns one. */
+  readonly layer?: string | undefined;
+  readonly message: string;
+}
+
+/** Collects what one check finds. */
+export class CheckBuilder {
+  readonly #findings: Finding[] = [];
+  readonly #comparisons = new Map<string, TensorComparison>();
+  #compared = 0;
+  #maxAbs: number | undefined;
+  #tolerance: Tolerance | undefined;
+
+  constructor(
+    readonly name: CheckName,
+    readonly states: string,
+  ) {}
+
+  /** Counts something that is as it must be. */
+  count(number = 1): void {
+    this.#compared += number;
+  }
+
+  find(message: string, layer?: string): void {
+    this.#compared++;
+    this.#findings.push({ message, layer });
+  }
+
+  /** Notes a comparison of numbers; keeps the worst under each label. */
+  compare(label: string, comparison: TensorComparison, where: string, layer?: string): void {
+    this.#compared++;
+    this.#tolerance = comparison.tolerance;
+    this.#maxAbs = Math.max(this.#maxAbs ?? 0, comparison.maxAbs);
+    const known = this.#comparisons.get(label);
+    if (!known || worse(comparison, known)) this.#comparisons.set(label, comparison);
+    if (comparison.passed) return;
+    const already = this.#findings.some((finding) => finding.message.startsWith(`${label}:`));
+    if (!already) this.#findings.push({ message: `${label}: ${describe(comparison)} (${where})`, layer });
+  }
+
+  done(): Check {
+    return {
+      name: this.name,
+      states: this.states,
+      passed: this.#findings.length === 0 && this.#compared > 0,
+      compared: this.#compared,
+      maxAbs: this.#maxAbs,
+      tolerance: this.#tolerance,
+      findings: this.#findings,
+      comparisons: Object.fromEntries(this.#comparisons),
+    };
+  }
+}
+
+function worse(a: TensorComparison, b: TensorComparison): boolean {
+  if (a.passed !== b.passed) return !a.passed;
+  return Number.isNaN(a.maxAbs) || a.maxAbs > b.maxAbs;
+}
+
+function describe(comparison: TensorComparison): string {
+  if (comparison.mismatch) return comparison.mismatch;
+  const { worst, maxAbs, failures, nanMismatches, infinityMismatches } = comparison;
+  const special = nanMismatches + infinityMismatches;
+  const at = worst ? ` at [${worst.index.join(', ')}]: expected ${worst.expected}, got ${worst.actual}` : '';
+  const odd = special > 0 ? `, ${special} of them NaN or infinite on one side` : '';
+  return `${failures} elements differ${odd}, by up to ${maxAbs.toExponential(2)}${at}`;
+}
