@@ -39,7 +39,7 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
         };
   const [result, map] = session.differentialAttention(site, form, start, builder);
   if (!result) throw new Error(`${site.path}: no result`);
-  session.finish(site, form, result, uses, map);
+  session.finish(site, form, start, { result, uses, map });
 }
 
 /** Q1, K1, Q2, K2 and V with the scale and bias of the model. */
@@ -85,7 +85,8 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
   const [negative] = builder.copy(node, inputs, '/negative');
   if (!negative) throw new Error(`${node.label}: no output`);
-  const [result] = session.differentialAttention(site, 'outputs', { Y1: core.output, Y2: negative }, builder);
+  const start = { Y1: core.output, Y2: negative };
+  const [result] = session.differentialAttention(site, 'outputs', start, builder);
   if (!result) throw new Error(`${site.path}: no result`);
-  session.finish(site, 'outputs', result, uses);
+  session.finish(site, 'outputs', start, { result, uses });
 }

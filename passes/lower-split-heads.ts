@@ -43,21 +43,12 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const half = site.heads / 2;
   const [positive, negative] = builder.halves(probabilities, layout.axis, half);
   const paired = pairValues(builder, values, shapes.shape(core.values), layout, site.heads);
-  const [result, map] = session.differentialAttention(
-    site,
-    'probabilities',
-    { A1: positive, A2: negative, V: paired },
-    builder,
-  );
-  if (!result) throw new Error(`${site.path}: no result`);
-  const heads = unpair(builder, result, layout.axis, layout.rank, site.heads, site.valueWidth);
-  session.finish(
-    site,
-    'probabilities',
-    joinHeads(builder, heads, core.probabilities, layout, site.valueWidth),
-    uses,
-    map,
-  );
+  const start = { A1: positive, A2: negative, V: paired };
+  const [attended, map] = session.differentialAttention(site, 'probabilities', start, builder);
+  if (!attended) throw new Error(`${site.path}: no result`);
+  const heads = unpair(builder, attended, layout.axis, layout.rank, site.heads, site.valueWidth);
+  const result = joinHeads(builder, heads, core.probabilities, layout, site.valueWidth);
+  session.finish(site, 'probabilities', start, { result, uses, map });
 }
 
 function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
@@ -86,9 +77,10 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
     Y1: builder.concat([straightFirst, exchangedFirst], -1),
     Y2: builder.concat([exchangedSecond, straightSecond], -1),
   };
-  const [result] = session.differentialAttention(site, 'outputs', start, builder);
-  if (!result) throw new Error(`${site.path}: no result`);
-  session.finish(site, 'outputs', unpair(builder, result, 1, 4, site.heads, site.valueWidth), uses);
+  const [attended] = session.differentialAttention(site, 'outputs', start, builder);
+  if (!attended) throw new Error(`${site.path}: no result`);
+  const result = unpair(builder, attended, 1, 4, site.heads, site.valueWidth);
+  session.finish(site, 'outputs', start, { result, uses });
 }
 
 function exchangeHalves(builder: Builder, values: Value, heads: number): Value {

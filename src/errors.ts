@@ -232,4 +232,16 @@ export const errors = {
       `${path}: '${key}' has no place in the model: ${why}`,
       'The checkpoint belongs to another model.',
     ),
+  notRewritten: (path: string) =>
+    usage(
+      'not-rewritten',
+      `${path}: was not written by diffx, so there is nothing to verify it by`,
+      'Name the original first, the rewritten model second.',
+    ),
+  noCaseRuns: (path: string, reason: string) =>
+    usage(
+      'no-case-runs',
+      `${path}: runs with none of the generated inputs: ${reason}`,
+      'Give inputs with --inputs file.safetensors.',
+    ),
 } as const;

@@ -1,8 +1,7 @@
 import { Dataflow, dataInputs } from '../analyse';
+import { DOMAIN, METADATA } from '../attention/record';
 import { errors } from '../errors';
 import type { Graph, Model, Node, Value } from '../ir';
-import { DOMAIN } from './differential-function';
-import { METADATA } from './metadata';
 
 /** Refuses models that diffx has rewritten, and models that compute differential attention by themselves. */
 export function refuseDifferential(model: Model): void {

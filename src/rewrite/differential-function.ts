@@ -1,18 +1,7 @@
+import { DOMAIN, type FunctionForm } from '../attention/record';
 import { type AttributeProto, AttributeType, DataType, type FunctionProto, type NodeProto } from '../onnx';
 import { attribute } from './attributes';
 import { floatTensor, int64Vector } from './tensors';
-
-/** Domain of the functions that diffx defines. */
-export const DOMAIN = 'ai.diffx';
-export const DOMAIN_VERSION = 1;
-
-/**
- * What a differential attention starts from:
- * - `scores`: Q1, K1, Q2, K2, V of rank 4; the scores are scale * Q K^T + bias
- * - `probabilities`: A1, A2, V
- * - `outputs`: Y1 = A1 V, Y2 = A2 V, as fused operators give them
- */
-export type FunctionForm = 'scores' | 'probabilities' | 'outputs';
 
 export const FUNCTION_NAMES: Readonly<Record<FunctionForm, string>> = {
   scores: 'DifferentialAttention',

@@ -1,5 +1,6 @@
 import { type Found, findAttention, type LocatedSite, type Miss } from '../attention/find';
 import type { Recogniser } from '../attention/recogniser';
+import type { RewrittenLayer } from '../attention/record';
 import { errors } from '../errors';
 import { checkInvariants, type Model } from '../ir';
 import { attempt, type Reason } from '../match/outcome';
@@ -9,7 +10,7 @@ import { type LoadReport, loadWeights } from './load-weights';
 import type { Lowering } from './lowering';
 import { stampMetadata } from './metadata';
 import type { RewriteOptions } from './options';
-import { RewriteSession, type RewrittenLayer } from './session';
+import { RewriteSession } from './session';
 
 /** The passes that a rewrite runs. */
 export interface Passes {

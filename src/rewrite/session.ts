@@ -1,15 +1,19 @@
 import type { Found, LocatedSite } from '../attention/find';
+import {
+  DOMAIN,
+  DOMAIN_VERSION,
+  type FunctionForm,
+  MIX_INPUT,
+  type RewrittenLayer,
+} from '../attention/record';
 import type { WrittenOutCore } from '../attention/site';
 import type { Model, Use, Value } from '../ir';
 import { DataType } from '../onnx';
 import { attribute } from './attributes';
 import { type Builder, takeOver } from './builder';
 import {
-  DOMAIN,
-  DOMAIN_VERSION,
   FUNCTION_NAMES,
   type FunctionFeatures,
-  type FunctionForm,
   functionBody,
   functionInputs,
   functionProto,
@@ -19,23 +23,13 @@ import type { RewriteOptions } from './options';
 import { ParameterBook } from './parameters';
 import { floatTensor } from './tensors';
 
-/** Name of the graph input of SPEC section 6. */
-export const MIX_INPUT = 'diff_attn_mix';
-
-/** What was done to one attention; written into the model's metadata and into reports. */
-export interface RewrittenLayer {
-  readonly path: string;
-  readonly depth: number;
-  readonly form: FunctionForm;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headWidth: number;
-  readonly valueWidth: number;
-  readonly epsilon: number | undefined;
-  /** Name of the value that the attention gave before and gives now. */
-  readonly output: string;
-  /** Name of the differential-attention node, or of the last operator of it. */
-  readonly node: string;
+/** Where the result of a site goes. */
+export interface Placement {
+  readonly result: Value;
+  /** Who read the old output before the rewrite of this site began. */
+  readonly uses: readonly Use[];
+  /** The differential attention map, for readers of the old one. */
+  readonly map?: Value | undefined;
 }
 
 /** State of one rewrite: what the lowerings share. */
@@ -182,10 +176,15 @@ export class RewriteSession {
 
   /**
    * Puts the result of a site in the place of what it gave before, and notes what was done.
-   * @param uses who read the old output before the rewrite of this site began
-   * @param map the differential attention map, for readers of the old one
+   * @param start the values that the differential attention was given
    */
-  finish(site: LocatedSite, form: FunctionForm, result: Value, uses: readonly Use[], map?: Value): void {
+  finish(
+    site: LocatedSite,
+    form: FunctionForm,
+    start: Readonly<Record<string, Value>>,
+    place: Placement,
+  ): void {
+    const { result, uses, map } = place;
     const { core } = site;
     const node = result.producer?.label ?? '';
     const output = core.output.name;
@@ -202,6 +201,7 @@ export class RewriteSession {
       epsilon: this.epsilon(site),
       output,
       node,
+      start: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value.name])),
     });
   }
 

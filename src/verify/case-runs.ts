@@ -1,0 +1,69 @@
+import { DiffxError, errors } from '../errors';
+import type { Model } from '../ir';
+import { describeCase, type FeedCase, loadFeeds, makeFeeds, planCases } from './feeds';
+import { inputRoles } from './input-roles';
+import type { Session } from './session';
+import type { Tensor } from './tensor';
+import type { Tolerance } from './tolerance';
+
+/** One set of inputs, and what the original gives for it. */
+export interface CaseRun {
+  /** For messages. */
+  readonly where: string;
+  readonly feeds: Record<string, Tensor>;
+  readonly outputs: Record<string, Tensor>;
+  /** Instead of the tolerance by element type. */
+  readonly tolerance: Tolerance | undefined;
+}
+
+export interface CaseSettings {
+  /** A file of inputs instead of generated ones. */
+  readonly inputs?: string;
+  readonly seed?: number;
+  readonly tolerance?: Tolerance;
+}
+
+/** Exports with a length baked in run at that length alone; up to this one it is looked for. */
+const LONGEST_PROBE = 64;
+
+/**
+ * Runs the original over all cases.
+ * @param skipped gets a line for each case that the original itself does not run
+ * @throws DiffxError where it runs none
+ */
+export async function runOriginal(
+  original: Model,
+  session: Session,
+  settings: CaseSettings,
+  skipped: string[],
+): Promise<CaseRun[]> {
+  const { inputs: path, seed = 0, tolerance } = settings;
+  if (path !== undefined) {
+    const feeds = { ...loadFeeds(path, session.inputs).feeds };
+    return [{ where: `inputs of ${path}`, feeds, outputs: await session.run(feeds), tolerance }];
+  }
+  const inputs = inputRoles(original, session.inputs);
+  const runs: CaseRun[] = [];
+  let reason = '';
+  const attempt = async (feedCase: FeedCase): Promise<boolean> => {
+    const where = describeCase(feedCase);
+    const feeds = makeFeeds(inputs, feedCase);
+    try {
+      runs.push({ where, feeds, outputs: await session.run(feeds), tolerance });
+      return true;
+    } catch (error) {
+      if (!(error instanceof DiffxError)) throw error;
+      reason = error.message;
+      return false;
+    }
+  };
+  for (const feedCase of planCases(inputs, { seed })) {
+    if (!(await attempt(feedCase)))
+      skipped.push(`${describeCase(feedCase)}: the original itself does not run: ${reason}`);
+  }
+  for (let length = 2; runs.length === 0 && length <= LONGEST_PROBE; length++) {
+    for (const feedCase of planCases(inputs, { seed, lengths: [length] })) await attempt(feedCase);
+  }
+  if (runs.length === 0) throw errors.noCaseRuns(original.file.path, reason);
+  return runs;
+}
