@@ -1,0 +1,87 @@
+/** Issue 2, item 2: conversions equal those of axolotl-ai-cloud/diff-transformer, computed by its own code. */
+import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { type GoldenSettings, goldenNames, openGolden } from '../support/fixtures';
+import { expectClose, floatTensor, largestDifference, readTensors, runModel } from '../support/run';
+
+const TOLERANCE = 1e-4;
+const cases = goldenNames().filter((name) => name.includes('/axolotl-'));
+
+/** Without `normEps`: the epsilon is to be found in the model. */
+function settingsOf(settings: GoldenSettings): RewriteFileSettings {
+  const { heads, sublayerNorm, zeroInit, mirrorWeights, diffAttnMix } = settings;
+  return {
+    splitHeads: heads === 'split',
+    sublayerNorm,
+    init: zeroInit ? 'zero' : mirrorWeights ? 'mirror' : 'random',
+    mixInput: diffAttnMix !== undefined,
+  };
+}
+
+/** Names of the parameters that the rewrite adds to a layer. */
+function newParameters({ heads, sublayerNorm, base }: GoldenSettings): string[] {
+  const parts = base.endsWith('-bias') ? ['weight', 'bias'] : ['weight'];
+  return [
+    ...(heads === 'split' ? [] : parts.flatMap((part) => [`q2_proj.${part}`, `k2_proj.${part}`])),
+    'lambda_q1',
+    'lambda_k1',
+    'lambda_q2',
+    'lambda_k2',
+    'lambda_init',
+    ...(sublayerNorm ? ['subln.weight'] : []),
+  ];
+}
+
+test('there are 24 conversions by axolotl, three of which keep the function', () => {
+  expect(cases).toHaveLength(24);
+  expect(cases.filter((name) => openGolden(name).settings.max_abs_change_from_base < 1e-3)).toEqual([
+    'base-kv2-bias/axolotl-zero-nonorm',
+    'base-kv2/axolotl-zero-nonorm',
+    'base-kv4/axolotl-zero-nonorm',
+  ]);
+});
+
+describe.each(cases)('%s', (name) => {
+  const { settings, models, baseIo, attention, io } = openGolden(name);
+  const expected = readTensors(io, 'output.');
+  const mix = settings.diffAttnMix;
+  const feeds = {
+    ...readTensors(io, 'input.'),
+    ...(mix === undefined ? {} : { diff_attn_mix: floatTensor([], [mix]) }),
+  };
+
+  describe.each(['torchscript', 'dynamo'] as const)('%s', (exporter) => {
+    const model = models[exporter];
+
+    test.each(['function', 'inline'])('gives the logits of the conversion, emitted as %s', async (emit) => {
+      const output = rewriteModel(model, { ...settingsOf(settings), emit, weights: attention });
+      const actual = await runModel(rewrittenBytes(output).read(), feeds);
+      expectClose(actual, expected, TOLERANCE);
+      // and not because nothing happened
+      const change = largestDifference(readTensors(baseIo, 'output.')['logits'], actual['logits']);
+      expect(Math.abs(change - settings.max_abs_change_from_base)).toBeLessThan(TOLERANCE);
+    });
+
+    test('every parameter of the attention is loaded, and none keeps its initial value', () => {
+      const { weights } = rewriteModel(model, { ...settingsOf(settings), weights: attention });
+      expect(weights?.initialised).toEqual([]);
+      const loaded = weights?.loaded.map(({ parameter }) => parameter.replace(/^m\./, ''));
+      for (let layer = 0; layer < settings.layers; layer++) {
+        const path = `model.layers.${layer}.self_attn`;
+        expect(loaded).toEqual(
+          expect.arrayContaining(newParameters(settings).map((each) => `${path}.${each}`)),
+        );
+      }
+      // The positive projections are loaded into the model's own weights, whose names the exporters make up.
+      const own = weights?.loaded.filter(({ key }) => /\.[qk]_proj\./.test(key)).map(({ key }) => key);
+      const parts = settings.base.endsWith('-bias') ? ['weight', 'bias'] : ['weight'];
+      for (let layer = 0; layer < settings.layers; layer++) {
+        for (const part of parts) {
+          expect(own).toContain(`model.layers.${layer}.self_attn.q_proj.${part}`);
+          expect(own).toContain(`model.layers.${layer}.self_attn.k_proj.${part}`);
+        }
+      }
+      // What is left over belongs to the unchanged part of the attention.
+      expect(weights?.unused.filter((key) => !/\.[vo]_proj\./.test(key))).toEqual([]);
+    });
+  });
+});
