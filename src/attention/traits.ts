@@ -1,4 +1,4 @@
-import { ancestors, type Dataflow, dataInputs, isShapeReader, smallConstant } from '../analyse';
+import { ancestors, type Dataflow, dataInputs, descendants, isShapeReader, smallConstant } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from '../match/context';
 import type { TracedSide } from '../match/side';
@@ -23,7 +23,7 @@ export function describeTraits(parts: ScoreParts, analysis: Analysis): SiteTrait
 }
 
 function slice(value: Value, side: TracedSide): Node[] {
-  return ancestors(value, new Set([side.separated]));
+  return descendants([side.separated], ancestors(value, new Set([side.separated])));
 }
 
 /** All factors by which scores are multiplied: constants on the path of queries, keys and scores. */
@@ -31,7 +31,8 @@ function describeScale({ scores, softmax, query, key }: ScoreParts, { model }: A
   let factor = 1;
   let found = false;
   const output = scores.outputs[0];
-  const behind = softmax.inputs[0] && output ? ancestors(softmax.inputs[0], new Set([output])) : [];
+  const behind =
+    softmax.inputs[0] && output ? descendants([output], ancestors(softmax.inputs[0], new Set([output]))) : [];
   const queryNodes = slice(query.operand, query);
   const keyNodes = slice(key.operand, key);
   for (const node of [...queryNodes, ...keyNodes, ...behind]) {
@@ -51,7 +52,7 @@ function describeMask({ scores, softmax }: ScoreParts, { dataflow, model }: Anal
   const output = scores.outputs[0];
   const [input] = softmax.inputs;
   if (!output || !input) return 'none';
-  const path = ancestors(input, new Set([output]));
+  const path = descendants([output], ancestors(input, new Set([output])));
   const kinds = new Set<string>();
   for (const node of path) {
     if (node.is('Where') && isOnPath(node, path, output)) kinds.add('where');
@@ -75,7 +76,8 @@ function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
 }
 
 function describePositions({ query, key }: ScoreParts): string {
-  const nodes = [...slice(query.operand, query), ...slice(key.operand, key)];
+  const behind = (side: TracedSide) => ancestors(side.operand, new Set([side.separated]));
+  const nodes = [...behind(query), ...behind(key)];
   if (nodes.some((node) => node.opType === 'RotaryEmbedding')) return 'rotary';
   const waves = (start: Node[]) => start.some((node) => node.is('Cos', 'Sin'));
   return waves(nodes) ? 'rotary' : 'none in scores';

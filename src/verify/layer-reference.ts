@@ -1,6 +1,7 @@
 import type { LocatedSite } from '../attention/find';
 import type { RecordedOptions, RewrittenLayer } from '../attention/record';
 import type { Model } from '../ir';
+import { DataType } from '../onnx';
 import {
   type Array64,
   array64,
@@ -80,7 +81,9 @@ export function neededValues({
 export function referenceOutput(under: LayerUnderTest, lookup: Lookup): Array64 {
   const parameters = layerParameters(under);
   const get = (name: string) => wide(lookup(name), name);
-  if (under.options.heads === 'split') return splitReference(under, parameters, get);
+  if (under.options.heads === 'split') {
+    return splitReference(under, parameters, get, (name) => lookup(name)?.dtype === DataType.BOOL);
+  }
   const { start, form } = under.layer;
   const from = (key: string) => get(start[key] ?? key);
   switch (form) {
@@ -144,12 +147,13 @@ function splitReference(
   { site, layer }: LayerUnderTest,
   parameters: DifferentialParameters,
   get: (name: string) => Array64,
+  isBoolean: (name: string) => boolean,
 ): Array64 {
   const { core } = site;
   const own =
     core.kind === 'written-out'
       ? { A: get(core.probabilities.name), V: get(core.values.name) }
-      : attentionOperatorMaps(core.node, get);
+      : attentionOperatorMaps(core.node, get, isBoolean);
   const A = headed(own.A, layer.heads);
   const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
   const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD: V, pairing: 'halves' });

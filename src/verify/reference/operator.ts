@@ -20,14 +20,21 @@ export function attentionOperatorMaps(
   let map = scores(query, K, scale);
   const cap = node.float('softcap') ?? 0;
   if (cap > 0) map = { shape: map.shape, data: map.data.map((x) => cap * Math.tanh(x / cap)) };
-  if (mask) map = masked(map, mask, isBoolean(mask));
+  if (mask) map = masked(map, mask, keeps);
   if (node.int('is_causal') === 1) map = causal(map);
-  return { A: softmax(map), V: values };
+  return { A: softmaxOfSeen(map), V: values };
 }
 
-/** A boolean mask arrives as zeros and ones; an additive one has other numbers, or only zeros. */
-function isBoolean(mask: Array64): boolean {
-  return mask.data.every((x) => x === 0 || x === 1) && mask.data.some((x) => x === 1);
+/** Softmax in which a query that may see no key at all attends to nothing, as the operator defines it. */
+function softmaxOfSeen(map: Array64): Array64 {
+  const T = map.shape.at(-1) ?? 1;
+  const maps = softmax(map);
+  const data = maps.data.map((x, i) => {
+    const row = i - (i % T);
+    const unseen = map.data.subarray(row, row + T).every((score) => score === Number.NEGATIVE_INFINITY);
+    return unseen ? 0 : x;
+  });
+  return { shape: maps.shape, data };
 }
 
 function masked(map: Array64, mask: Array64, boolean: boolean): Array64 {
