@@ -2,7 +2,8 @@ import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
 import type { Side } from '../attention/site';
 import type { Model } from '../ir';
-import { byteSize, derive, memoryBytes, type TensorProto } from '../onnx';
+import { byteSize, type TensorProto } from '../onnx';
+import { withBytes } from './stored';
 
 /**
  * Puts the original's own query and key weights into the second projections. Whatever the negative component is made
@@ -57,7 +58,12 @@ function put(
   const value = model.graph.values.get(name);
   const target = value?.initializer;
   const size = byteSize(source.dataType ?? 0, 1) ?? 0;
-  if (!value || !target || target.dataType !== source.dataType || target.rawData?.length !== count * size) {
+  if (
+    !value ||
+    !target ||
+    target.dataType !== source.dataType ||
+    model.file.tensorBytes(target).length !== count * size
+  ) {
     throw new Error(`'${name}' is not a parameter of ${count} elements of the type of '${source.name}'`);
   }
   const given = owner.bytes(source);
@@ -66,5 +72,5 @@ function put(
     const start = from(index) * size;
     for (let byte = 0; byte < size; byte++) bytes[index * size + byte] = given[start + byte] ?? 0;
   }
-  model.replaceInitializer(value, derive(target, { rawData: memoryBytes(bytes) }));
+  model.replaceInitializer(value, withBytes(target, bytes));
 }

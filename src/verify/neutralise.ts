@@ -1,6 +1,6 @@
 import { DOMAIN, type RewriteRecord } from '../attention/record';
 import type { Graph, Model, Node, Value } from '../ir';
-import { derive, memoryBytes } from '../onnx';
+import { withBytes } from './stored';
 
 /**
  * Takes out of a rewritten model what makes it differ from its original: lambda becomes 0 (its vectors and lambda_init
@@ -21,9 +21,9 @@ export function neutralise(model: Model, record: RewriteRecord): void {
 function zero(model: Model, name: string): void {
   const value = model.graph.values.get(name);
   const tensor = value?.initializer;
-  if (!value || !tensor?.rawData) throw new Error(`no parameter '${name}'`);
-  const zeroed = derive(tensor, { rawData: memoryBytes(new Uint8Array(tensor.rawData.length)) });
-  model.replaceInitializer(value, zeroed);
+  if (!value || !tensor) throw new Error(`no parameter '${name}'`);
+  const { length } = model.file.tensorBytes(tensor);
+  model.replaceInitializer(value, withBytes(tensor, new Uint8Array(length)));
 }
 
 /** Redirects the readers of x / rms(x) * weight to x. */

@@ -11,8 +11,10 @@ import { repeatHeads } from './heads';
 export function attentionOperatorMaps(
   node: Node,
   get: (name: string) => Array64,
+  isBoolean: (name: string) => boolean,
 ): { A: Array64; V: Array64 } {
   const [query, key, values, mask] = node.inputs.map((input) => input && get(input.name));
+  const keeps = node.inputs[3] !== undefined && isBoolean(node.inputs[3].name);
   if (!query || !key || !values) throw new Error(`${node.label}: an input is missing`);
   const heads = query.shape[1] ?? 1;
   const scale = node.float('scale') ?? 1 / Math.sqrt(query.shape[3] ?? 1);
