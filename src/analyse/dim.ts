@@ -51,6 +51,11 @@ export class Dim {
     return entry !== undefined && entry[1] === 1 && entry[0] !== '' && !entry[0].includes('*');
   }
 
+  /** True if it is, or contains, a dimension nothing is known of. */
+  get isUnknown(): boolean {
+    return [...this.terms.keys()].some((key) => key.includes('?'));
+  }
+
   plus(other: Dim): Dim {
     const terms = new Map(this.terms);
     for (const [key, coefficient] of other.terms) terms.set(key, (terms.get(key) ?? 0) + coefficient);
@@ -75,7 +80,7 @@ export class Dim {
   /** The quotient where the division leaves no remainder whatever the symbols stand for; else undefined. */
   dividedBy(divisor: Dim): Dim | undefined {
     if (this.equals(divisor)) return divisor.value === 0 ? undefined : Dim.of(1);
-    if (divisor.terms.size !== 1) return undefined;
+    if (divisor.terms.size !== 1) return this.#dividedBySum(divisor);
     const [entry] = divisor.terms;
     if (!entry) return undefined;
     const terms = new Map<string, number>();
@@ -90,6 +95,18 @@ export class Dim {
       terms.set(rest.join('*'), coefficient / entry[1]);
     }
     return Dim.#from(terms);
+  }
+
+  /** Division by several terms, where the quotient is a single one. */
+  #dividedBySum(divisor: Dim): Dim | undefined {
+    const [first] = divisor.terms;
+    if (!first) return undefined;
+    const leading = new Dim(new Map([first]));
+    for (const term of this.terms) {
+      const quotient = new Dim(new Map([term])).dividedBy(leading);
+      if (quotient?.times(divisor).equals(this)) return quotient;
+    }
+    return undefined;
   }
 
   /** This polynomial with one symbol replaced by another polynomial. */

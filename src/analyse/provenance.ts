@@ -1,4 +1,5 @@
 import type { Node, Value } from '../ir';
+import { smallConstant } from './constants';
 import { Dim } from './dim';
 import { frontAxis } from './facts';
 import { sliceLength, sliceRanges } from './layout-rules';
@@ -161,6 +162,31 @@ function gather(context: StepContext): (View | LostView)[] {
   ];
 }
 
+/** GatherND with one index tuple: it picks one element of each of the first axes. */
+function gatherND(context: StepContext): (View | LostView)[] {
+  const { node, shapes, source } = context;
+  const indices = smallConstant(shapes.model, node.inputs[1]);
+  const depth = indices?.shape.at(-1) ?? 0;
+  if (
+    !context.view(0) ||
+    !indices ||
+    indices.values.length !== depth ||
+    (node.int('batch_dims') ?? 0) !== 0
+  ) {
+    return lost(context, 'it picks by several indices, or by indices that are not constant');
+  }
+  let { offset } = source;
+  for (const [axis, index] of indices.values.entries()) {
+    const from = source.axes[axis] ?? [];
+    const size = axisSize(from).value ?? 0;
+    const cut = sliceAxis(from, index < 0 ? index + size : index, 1, 1);
+    if (!cut && hasColumns(from)) return lost(context, 'it picks columns that cannot be told apart');
+    offset += cut?.offset ?? 0;
+  }
+  const kept = indices.shape.slice(0, -1).map((): readonly Atom[] => []);
+  return [{ axes: [...kept, ...source.axes.slice(depth)], offset }];
+}
+
 function expand(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
   if (!output) return lost(context, 'the shape it makes cannot be known before the model runs');
@@ -269,6 +295,7 @@ const steps = new Map<string, Step>([
   ['Slice', slice],
   ['Split', split],
   ['Gather', gather],
+  ['GatherND', gatherND],
   ['Expand', expand],
   ['Tile', expand],
   ['Concat', concat],
@@ -277,6 +304,7 @@ const steps = new Map<string, Step>([
 
 /** Operators that only move elements: what they give is what they take, elsewhere. */
 const LAYOUT = new Set([
+  'GatherND',
   'Reshape',
   'Flatten',
   'Transpose',

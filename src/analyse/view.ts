@@ -92,6 +92,10 @@ function splitAtom(atom: Atom, outer: Dim, inner: Dim): [Atom, Atom] {
   }
 }
 
+function isNamed(size: Dim): boolean {
+  return size.isSymbol && !size.isUnknown;
+}
+
 /** Takes atoms off one end of `atoms` until they make up `size`; undefined (and unchanged) where that is not possible. */
 function take(atoms: Atom[], size: Dim, fromEnd: boolean): Atom[] | undefined {
   const rest = [...atoms];
@@ -116,7 +120,7 @@ function take(atoms: Atom[], size: Dim, fromEnd: boolean): Atom[] | undefined {
       continue;
     }
     // Two names for one dimension: exporters give the batch of the mask and of the ids a symbol each.
-    if (need.isSymbol && atom.size.isSymbol && atom.kind !== 'column') {
+    if (isNamed(need) && isNamed(atom.size) && atom.kind !== 'column') {
       taken.push(atom);
       need = Dim.of(1);
       continue;
