@@ -36,6 +36,29 @@ function usage(code: string, message: string, remedy = '', cause?: unknown): Dif
 }
 
 export const errors = {
+  /** What the command line itself cannot make sense of. */
+  commandLine: (message: string, command: string) =>
+    usage('command-line', message, `Try '${command} --help'.`),
+  terminal: () =>
+    usage(
+      'terminal',
+      'standard output is a terminal, and a model is no text',
+      'Redirect it to a file or a program, or name a file with -o.',
+    ),
+  verificationFailed: (path: string, what: string, remedy: string) =>
+    new DiffxError(
+      'verification-failed',
+      ExitCode.verificationFailed,
+      `${path}: verification failed: ${what}`,
+      remedy,
+    ),
+  internal: (reason: string) =>
+    new DiffxError(
+      'internal',
+      ExitCode.internal,
+      `internal error: ${reason}`,
+      'This is a bug of diffx: run again with --debug and report what it prints.',
+    ),
   fileNotFound: (path: string) =>
     usage('file-not-found', `${path}: no such file`, 'Check the path of the model.'),
   notAFile: (path: string) =>

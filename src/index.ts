@@ -1,3 +1,16 @@
 /** diffx as a library: everything the command line does, without process.exit and without output. */
-export { rewriteModel, rewrittenBytes, writeRewritten } from './api/rewrite';
+export { inspectModel, inspectModel as inspect } from './api/inspect';
+export {
+  type RewriteFileSettings,
+  type RewriteOutput,
+  rewriteModel,
+  rewriteModel as rewrite,
+  rewrittenBytes,
+  writeRewritten,
+} from './api/rewrite';
+export { verifyModels, verifyModels as verify } from './api/verify';
+export { version } from './api/version';
 export { DiffxError, ExitCode } from './errors';
+export type * from './report/inspection';
+export type { Check, Finding, VerifyReport } from './verify/report';
+export type { VerifySettings } from './verify/verify';

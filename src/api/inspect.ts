@@ -49,10 +49,7 @@ function differentialByItself(model: Model): string | undefined {
 }
 
 /** Depths as they were before the rewrite: the rewritten layers count as well. */
-function depthsBesides(
-  record: RewriteRecord,
-  sites: readonly LocatedSite[],
-): (site: LocatedSite) => number {
+function depthsBesides(record: RewriteRecord, sites: readonly LocatedSite[]): (site: LocatedSite) => number {
   const paths = [...new Set([...record.layers, ...sites].map(({ path }) => path))];
   const before = (a: readonly number[], b: readonly number[]) => {
     const at = a.findIndex((number, index) => number !== b[index]);

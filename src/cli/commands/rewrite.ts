@@ -1,0 +1,161 @@
+import * as path from 'node:path';
+import { isatty } from 'node:tty';
+import type { Command } from 'commander';
+import { errors } from '../../errors';
+import type { RewriteJob } from '../job';
+import type { Submit } from '../program';
+import { addCommonOptions, type CommonOptions, numberOption } from './options';
+
+interface RewriteCommandOptions extends CommonOptions {
+  readonly output?: string;
+  readonly preset?: string;
+  readonly splitHeads?: boolean;
+  readonly init?: string;
+  readonly zeroInit?: boolean;
+  readonly mirrorWeights?: boolean;
+  readonly sublayerNorm?: boolean;
+  readonly normEps?: number;
+  readonly seed?: number;
+  readonly layers?: string;
+  readonly allowPartial?: boolean;
+  readonly emit?: string;
+  readonly mixInput?: boolean;
+  readonly weights?: string;
+  readonly verify?: boolean;
+  readonly dumpAfter?: readonly string[];
+  readonly dumpDir?: string;
+  readonly force?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  $ diffx rewrite model.onnx                                  to model.diff.onnx, new weights at random, to be trained
+  $ diffx rewrite model.onnx --init preserve --verify         keeps what the model computes, and proves it
+  $ diffx rewrite model.onnx --split-heads                    the model's own heads become both components
+  $ diffx rewrite model.onnx --weights tuned.safetensors -o tuned.onnx
+  $ diffx rewrite model.onnx --layers 0-3,7 -o -              some layers, to standard output
+
+Exit codes: 0 done, 1 not verified, 2 usage or unreadable model, 3 attention left unrewritten`;
+
+/** `diffx rewrite`. */
+export function addRewrite(program: Command, submit: Submit): void {
+  const command = program
+    .command('rewrite')
+    .summary('replace softmax attention with differential attention')
+    .description('Finds every softmax attention of a model and replaces it with differential attention.')
+    .argument('<model>', 'an ONNX model')
+    .option(
+      '-o, --output <file>',
+      'where to write, - for standard output; default: <model>.diff.onnx beside it',
+    );
+  addRewriteOptions(command);
+  addCommonOptions(command, 'say nothing but errors')
+    .addHelpText('after', EXAMPLES)
+    .action((input: string, options: RewriteCommandOptions) => {
+      refuseContradictions(options, command);
+      if (options.output === '-' && isatty(1)) throw errors.terminal();
+      return submit('rewrite', toJob(input, options), options);
+    });
+  for (const name of NORM_OPTIONS) {
+    command.on(`option:${name}`, () => command.setOptionValue(given(name), true));
+  }
+}
+
+function addRewriteOptions(command: Command): void {
+  command
+    .option('--preset <name>', 'reference implementation to follow: axolotl (default: axolotl)')
+    .option('--split-heads', "use the model's own heads for both components instead of adding projections")
+    .option('--init <mode>', 'new weights: random, zero, mirror or preserve (default: random)')
+    .option('--zero-init', 'the same as --init zero')
+    .option('--mirror-weights', 'the same as --init mirror')
+    .option('--sublayer-norm', 'RMSNorm behind each attention (default, except with --init preserve)')
+    .option('--no-sublayer-norm', 'no such norm')
+    .option(
+      '--norm-eps <number>',
+      'epsilon of that norm; default: of the norm before the layer, else 1e-5',
+      NORM_EPS,
+    )
+    .option(
+      '--seed <number>',
+      'seed of the new weights (default: 0)',
+      numberOption('--seed', 'a whole number from 0 on'),
+    )
+    .option('--layers <list>', 'layers to rewrite, such as 0-3,7; default: all')
+    .option('--allow-partial', 'leave attentions that are not understood as they are')
+    .option('--emit <form>', 'function: one node per attention; inline: plain operators (default: function)')
+    .option('--mix-input', 'add the graph input diff_attn_mix, for warm-up')
+    .option(
+      '--weights <file>',
+      'fill the new model from a checkpoint: .safetensors, its .index.json, or a folder',
+    )
+    .option('--verify', 'prove the result before it is written')
+    .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', append)
+    .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
+    .option('-f, --force', 'overwrite files that exist');
+}
+
+const NORM_EPS = numberOption('--norm-eps', 'a number between 0 and 1');
+
+function append(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+/** Commander keeps the last of two opposite options; that both were given is noted beside. */
+const NORM_OPTIONS = ['sublayer-norm', 'no-sublayer-norm'] as const;
+const given = (name: (typeof NORM_OPTIONS)[number]) => `given:${name}`;
+
+function refuseContradictions(options: RewriteCommandOptions, command: Command): void {
+  const { init, zeroInit, mirrorWeights, normEps, sublayerNorm } = options;
+  const contradicts = (first: string, second: string, why: string) => {
+    throw errors.contradiction(first, second, why);
+  };
+  const once = 'new weights have one initial value';
+  if (zeroInit && mirrorWeights) contradicts('--zero-init', '--mirror-weights', once);
+  if (zeroInit && init !== undefined && init !== 'zero') contradicts('--zero-init', `--init ${init}`, once);
+  if (mirrorWeights && init !== undefined && init !== 'mirror')
+    contradicts('--mirror-weights', `--init ${init}`, once);
+  if (NORM_OPTIONS.every((name) => command.getOptionValue(given(name))))
+    contradicts('--sublayer-norm', '--no-sublayer-norm', 'there is a norm or there is none');
+  if (normEps !== undefined && sublayerNorm === false)
+    contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
+  if (options.output === '-' && options.json) contradicts('--json', '-o -', 'both want standard output');
+}
+
+function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
+  const { preset, splitHeads, init, sublayerNorm, normEps, seed, layers, allowPartial, emit, mixInput } =
+    options;
+  const mode = options.zeroInit ? 'zero' : options.mirrorWeights ? 'mirror' : init;
+  return {
+    input,
+    output: options.output ?? defaultOutput(input),
+    verify: options.verify ?? false,
+    force: options.force ?? false,
+    dumpAfter: options.dumpAfter ?? [],
+    ...defined({
+      preset,
+      splitHeads,
+      init: mode,
+      sublayerNorm,
+      normEps,
+      seed,
+      layers,
+      allowPartial,
+      emit,
+      mixInput,
+    }),
+    ...defined({ weights: options.weights, dumpFolder: options.dumpDir }),
+  };
+}
+
+/** `model.onnx` gives `model.diff.onnx` beside it. */
+export function defaultOutput(input: string): string {
+  const { dir, name, ext, base } = path.parse(input);
+  return path.join(dir, `${ext === '.onnx' ? name : base}.diff.onnx`);
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Leaves out what is undefined: an option that was not given is not there. */
+function defined<T extends object>(values: T): Defined<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+}

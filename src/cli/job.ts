@@ -1,0 +1,81 @@
+import type { RewriteSettings } from '../rewrite/options';
+
+/**
+ * The work of a command, done in a thread of its own: the main thread stays free for progress and signals, and starts
+ * fast because it does not load the compiler. Everything here crosses between threads, so it is plain data.
+ */
+export interface Jobs {
+  rewrite: RewriteJob;
+  inspect: InspectJob;
+  verify: VerifyJob;
+}
+export type JobName = keyof Jobs;
+
+export interface RewriteJob extends RewriteSettings {
+  readonly input: string;
+  /** A path, or `-` for standard output. */
+  readonly output: string;
+  readonly weights?: string;
+  readonly verify: boolean;
+  readonly force: boolean;
+  /** Passes after which the model is printed. */
+  readonly dumpAfter: readonly string[];
+  /** Folder for what is printed. Default: standard error. */
+  readonly dumpFolder?: string;
+}
+
+export interface InspectJob {
+  readonly input: string;
+  readonly explain: boolean;
+}
+
+export interface VerifyJob {
+  readonly original: string;
+  readonly rewritten: string;
+  readonly inputs?: string;
+  readonly atol?: number;
+  readonly provider?: string;
+  readonly seed?: number;
+}
+
+/** How text shall look. */
+export interface Look {
+  /** Columns of the terminal; undefined where it goes to a file or a program. */
+  readonly width: number | undefined;
+  readonly colour: boolean;
+}
+
+/** An error on its way between threads. */
+export interface PlainError {
+  readonly code: string;
+  readonly message: string;
+  readonly remedy: string;
+  readonly exitCode: number;
+  readonly stack: string | undefined;
+}
+
+/** What a job came to. */
+export interface JobResult {
+  /** For `--json`. */
+  readonly document: object;
+  /** For a person. */
+  readonly text: readonly string[];
+  /** Set where standard output holds a model. */
+  readonly outputTaken?: boolean;
+  /** A result that is a failure, such as a verification that did not pass. */
+  readonly error?: PlainError;
+}
+
+/** What a job says to the main thread. */
+export type Message =
+  | { readonly kind: 'phase'; readonly text: string }
+  | { readonly kind: 'warning'; readonly text: string }
+  /** Text for standard error as it is. */
+  | { readonly kind: 'dump'; readonly text: string }
+  /** A folder in which files of this process may lie that must not outlive it. */
+  | { readonly kind: 'folder'; readonly path: string }
+  | { readonly kind: 'result'; readonly result: JobResult }
+  | { readonly kind: 'failure'; readonly error: PlainError };
+
+/** Temporary files of this process begin so: those of the writer, and those of the jobs. */
+export const TEMPORARY = `.diffx-${process.pid}-`;

@@ -1,0 +1,115 @@
+import * as fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { describeMiss } from '../../api/inspect';
+import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
+import { errors } from '../../errors';
+import { readModel } from '../../onnx';
+import { isStream } from '../../onnx/atomic';
+import { describeLayer, parametersAdded } from '../../report/differential';
+import { type RewriteReport, rewriteText } from '../../report/rewrite';
+import { firstFinding, verificationText } from '../../report/verification-text';
+import type { VerifyReport } from '../../verify/report';
+import { dumper } from '../dumps';
+import type { JobResult, RewriteJob } from '../job';
+import { plainError } from '../plain-error';
+import { serve, type Ui } from '../serve';
+import { Stage } from '../stage';
+import { writeToStandardOutput } from '../standard-output';
+import { warningsOf } from '../warnings';
+
+serve<'rewrite'>(async (job, ui) => {
+  const started = performance.now();
+  const afterPass = dumper(job, ui);
+  const toFile = job.output !== '-' && !isStream(job.output);
+  if (toFile && !job.force && fs.existsSync(job.output)) throw errors.exists(job.output);
+  ui.phase(`rewriting ${job.input}`);
+  const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
+  const report = reportOf(output, job);
+  const verification = await (job.verify ? writeVerified(output, job, toFile, ui) : write(output, job, ui));
+  if (verification?.passed === false) return refused(job, verification, ui);
+  for (const warning of warningsOf(output, job.weights)) ui.warn(warning);
+  const done: RewriteReport = {
+    ...report,
+    bytes: toFile ? sizeOf(job.output) : rewrittenBytes(output).length,
+    milliseconds: Math.round(performance.now() - started),
+  };
+  const text = rewriteText(done, ui);
+  return {
+    document: { ...done, verification: verification ?? null },
+    text: verification ? [...text, ...verificationText(verification, ui)] : text,
+    outputTaken: job.output === '-',
+  };
+});
+
+function write(output: RewriteOutput, job: RewriteJob, ui: Ui): undefined {
+  ui.phase(`writing ${job.output}`);
+  if (job.output === '-') {
+    writeToStandardOutput(rewrittenBytes(output));
+    return;
+  }
+  ui.usesFolder(path.dirname(job.output));
+  writeRewritten(output, job.output, job.force);
+}
+
+/** The output appears when it has been verified, or not at all. */
+async function writeVerified(
+  output: RewriteOutput,
+  job: RewriteJob,
+  toFile: boolean,
+  ui: Ui,
+): Promise<VerifyReport> {
+  const target = toFile ? job.output : path.join(tmpdir(), path.basename(job.input));
+  ui.usesFolder(path.dirname(target));
+  const stage = new Stage(target);
+  try {
+    ui.phase(`writing ${job.output}`);
+    stage.try((staged) => writeRewritten(output, staged, false));
+    ui.phase(`verifying ${job.output}`);
+    // Loaded here: ONNX Runtime is not needed without --verify.
+    const { verifyModels } = await import('../../api/verify.js');
+    const report = { ...(await verifyModels(job.input, stage.path)), rewritten: job.output };
+    if (!report.passed) return report;
+    if (toFile) stage.publish(job.force);
+    else write(output, job, ui);
+    return report;
+  } finally {
+    stage.discard();
+  }
+}
+
+function refused(job: RewriteJob, verification: VerifyReport, ui: Ui): JobResult {
+  const { input, output } = job;
+  const what = `${firstFinding(verification)}; nothing written`;
+  const remedy =
+    'This is a bug of diffx: please report it with the model. Without --verify it is written all the same.';
+  return {
+    document: { input, output, verification },
+    text: verificationText(verification, ui),
+    outputTaken: output === '-',
+    error: plainError(errors.verificationFailed(output, what, remedy)),
+  };
+}
+
+/** Worked out before anything is written: the output may take the place of the input. */
+function reportOf(output: RewriteOutput, job: RewriteJob): Omit<RewriteReport, 'bytes' | 'milliseconds'> {
+  const { model, layers, found, left, notChosen, weights, options } = output;
+  return {
+    input: job.input,
+    output: job.output,
+    options: { ...options, layers: options.layers?.text },
+    found: found.analysis.candidates.length,
+    layers: layers.map((layer) => describeLayer(model, layer)),
+    left: left.map(describeMiss),
+    notChosen: notChosen.map((site) => site.path),
+    parametersAdded: parametersAdded(model, layers),
+    weights: weights ?? null,
+  };
+}
+
+/** Size of a model with its side files. */
+function sizeOf(file: string): number {
+  const model = readModel(file);
+  return model.externalFiles.reduce((all, location) => all + model.sideFile(location).length, model.size);
+}

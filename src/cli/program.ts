@@ -1,0 +1,42 @@
+import { Command } from 'commander';
+import { version } from '../api/version';
+import { addInspect } from './commands/inspect';
+import type { CommonOptions } from './commands/options';
+import { addRewrite } from './commands/rewrite';
+import { addVerify } from './commands/verify';
+import type { JobName, Jobs } from './job';
+
+/** Takes the work of a command. */
+export type Submit = <Name extends JobName>(
+  name: Name,
+  settings: Jobs[Name],
+  options: CommonOptions,
+) => Promise<void>;
+
+const EXAMPLES = `
+Examples:
+  $ diffx inspect model.onnx
+  $ diffx rewrite model.onnx --init preserve --verify
+  $ diffx verify model.onnx model.diff.onnx
+
+Exit codes: 0 done, 1 verification failed, 2 usage or unreadable model, 3 attention left unrewritten,
+4 execution provider not available, 70 internal error`;
+
+/** All commands of diffx. A command is one file in `commands/` and one line here. */
+export function makeProgram(submit: Submit): Command {
+  const program = new Command('diffx')
+    .description(
+      'Rewrites the attention of ONNX transformers into differential attention (arXiv 2410.05258), and proves the result.',
+    )
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .addHelpText('after', EXAMPLES)
+    // Errors are ours to print.
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride();
+  addRewrite(program, submit);
+  addInspect(program, submit);
+  addVerify(program, submit);
+  return program;
+}

@@ -1,0 +1,120 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { errors } from '../errors';
+import {
+  type JobName,
+  type JobResult,
+  type Jobs,
+  type Look,
+  type Message,
+  type PlainError,
+  TEMPORARY,
+} from './job';
+import { plainError } from './plain-error';
+
+export interface JobListener {
+  phase(text: string): void;
+  warning(text: string): void;
+  dump(text: string): void;
+  /** A folder where an output is being written. */
+  folder(path: string): void;
+}
+
+export type Outcome =
+  | { readonly kind: 'result'; readonly result: JobResult }
+  | { readonly kind: 'failure'; readonly error: PlainError };
+
+/**
+ * Runs a job in a thread of its own. When the process is told to end, the thread is stopped, temporary files are
+ * removed, and the process ends by the signal that it was sent.
+ */
+export async function runJob<Name extends JobName>(
+  name: Name,
+  settings: Jobs[Name],
+  look: Look,
+  listener: JobListener,
+): Promise<Outcome> {
+  // Whatever the job puts aside goes with this folder, however the process ends.
+  const scratch = mkdtempSync(path.join(tmpdir(), 'diffx-'));
+  const folders = new Set<string>();
+  const cleanUp = () => {
+    for (const folder of folders) removeTemporaries(folder);
+    rmSync(scratch, { recursive: true, force: true });
+  };
+  const worker = new Worker(path.join(__dirname, 'jobs', `${name}.js`), {
+    workerData: { settings, look },
+    env: { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch },
+  });
+  const signals = onSignals(() => worker.terminate(), cleanUp);
+  try {
+    return await new Promise<Outcome>((resolve) => {
+      let outcome: Outcome | undefined;
+      worker.on('message', (message: Message) => {
+        if (message.kind === 'result' || message.kind === 'failure') outcome = message;
+        else if (message.kind === 'folder') folders.add(message.path);
+        if (message.kind === 'phase') listener.phase(message.text);
+        else if (message.kind === 'warning') listener.warning(message.text);
+        else if (message.kind === 'dump') listener.dump(message.text);
+        else if (message.kind === 'folder') listener.folder(message.path);
+      });
+      worker.on('error', (error) => {
+        outcome = { kind: 'failure', error: plainError(error) };
+      });
+      worker.on('exit', (code) => {
+        if (signals.received()) return; // The process is about to end.
+        resolve(
+          outcome ?? {
+            kind: 'failure',
+            error: plainError(errors.internal(`the work ended with code ${code}`)),
+          },
+        );
+      });
+    });
+  } finally {
+    signals.release();
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+interface Signals {
+  /** Whether the process has been told to end. */
+  received(): boolean;
+  /** Takes the handlers away again. */
+  release(): void;
+}
+
+function onSignals(stop: () => Promise<unknown>, cleanUp: () => void): Signals {
+  let told = false;
+  const handle = (signal: NodeJS.Signals) => {
+    const end = () => {
+      cleanUp();
+      release();
+      process.kill(process.pid, signal);
+    };
+    // The second time it does not wait for the thread, which may be inside native code.
+    if (told) end();
+    else stop().then(end, end);
+    told = true;
+  };
+  const release = () => {
+    for (const signal of SIGNALS) process.off(signal, handle);
+  };
+  for (const signal of SIGNALS) process.on(signal, handle);
+  return { received: () => told, release };
+}
+
+function removeTemporaries(folder: string): void {
+  try {
+    for (const name of readdirSync(folder)) {
+      // `.old` is the user's: a file that was about to be replaced.
+      if (name.startsWith(TEMPORARY) && !name.endsWith('.old'))
+        rmSync(path.join(folder, name), { recursive: true, force: true });
+    }
+  } catch {
+    // The folder may not exist: then nothing was written to it.
+  }
+}

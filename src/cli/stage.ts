@@ -1,0 +1,64 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { getSystemErrorMap } from 'node:util';
+import { DiffxError, errors } from '../errors';
+import { TEMPORARY } from './job';
+
+/**
+ * A folder beside the target in which an output waits until it has been verified. Its files already have the names
+ * that they will have: a model names its side file.
+ */
+export class Stage {
+  /** Path to write to. */
+  readonly path: string;
+  readonly #folder: string;
+
+  constructor(readonly target: string) {
+    const parent = path.dirname(target);
+    try {
+      this.#folder = fs.mkdtempSync(path.join(parent, TEMPORARY));
+    } catch (error) {
+      throw errors.unwritable(target, reasonOf(error));
+    }
+    this.path = path.join(this.#folder, path.basename(target));
+  }
+
+  /** Does something with the staged path; errors name the target instead. */
+  try<T>(step: (path: string) => T): T {
+    try {
+      return step(this.path);
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  #named(error: unknown): unknown {
+    if (!(error instanceof DiffxError)) return error;
+    const message = error.message.replaceAll(this.path, this.target);
+    return new DiffxError(error.code, error.exitCode, message, error.remedy, { cause: error });
+  }
+
+  /** Moves all files to the target's folder, the model last: it must never stand there without its weights. */
+  publish(force: boolean): void {
+    const folder = path.dirname(this.target);
+    const names = fs.readdirSync(this.#folder).filter((name) => name !== path.basename(this.target));
+    for (const name of [...names, path.basename(this.target)]) {
+      const to = path.join(folder, name);
+      if (!force && fs.existsSync(to)) throw errors.exists(to);
+      try {
+        fs.renameSync(path.join(this.#folder, name), to);
+      } catch (error) {
+        throw errors.unwritable(to, reasonOf(error));
+      }
+    }
+  }
+
+  discard(): void {
+    fs.rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
+}

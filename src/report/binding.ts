@@ -1,0 +1,65 @@
+import type { Atom, View } from '../analyse';
+import { axisSize } from '../analyse';
+import type { AttentionSite, Side } from '../attention/site';
+import type { Binding, BoundSide } from './inspection';
+
+/** How the parts of an attention were bound, in names of the user's model. */
+export function describeBinding({ query, key, core }: AttentionSite): Binding {
+  const sides = { query: describeSide(query), key: describeSide(key) };
+  const ends = { values: core.values.name, output: core.output.name };
+  if (core.kind === 'operator') {
+    return {
+      ...sides,
+      scores: null,
+      plainScores: false,
+      softmax: null,
+      product: core.node.label,
+      ...ends,
+      probabilitiesLayout: null,
+    };
+  }
+  return {
+    ...sides,
+    scores: core.scores.label,
+    plainScores: core.plain !== undefined,
+    softmax: core.softmax.label,
+    product: core.product.label,
+    ...ends,
+    probabilitiesLayout: describeView(core.probabilitiesView),
+  };
+}
+
+function describeSide(side: Side): BoundSide {
+  const { projection } = side;
+  return {
+    projection: projection.node.label,
+    operator: projection.node.operator,
+    input: projection.input.name,
+    weight: projection.weight.name,
+    bias: projection.bias?.value.name ?? null,
+    inFeatures: projection.inFeatures,
+    outFeatures: projection.outFeatures,
+    separated: side.separated.name,
+    heads: side.heads,
+    width: side.width,
+    operand: side.operand.name,
+    layout: describeView(side.operandView),
+  };
+}
+
+/** A view as `[batch, 4:8, sequence, 8:1]`: leading axes by their size, columns as size:stride. */
+export function describeView({ axes, offset }: View): string {
+  const text = axes.map((axis) => axis.map(describeAtom).join(' ') || axisSize(axis).toString()).join(', ');
+  return offset === 0 ? `[${text}]` : `[${text}] from column ${offset}`;
+}
+
+function describeAtom(atom: Atom): string {
+  switch (atom.kind) {
+    case 'column':
+      return `${atom.size}:${atom.stride ?? '?'}`;
+    case 'lead':
+      return atom.size.toString();
+    case 'repeat':
+      return `x${atom.size}`;
+  }
+}

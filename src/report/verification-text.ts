@@ -1,0 +1,83 @@
+import type { TensorComparison } from '../verify/compare';
+import type { Check, VerifyReport } from '../verify/report';
+import { type Column, type TableOptions, table } from './table';
+import { PLAIN, plural, printable, wrap } from './text';
+
+/** Findings of one check that are printed; the JSON has all. */
+const MOST_FINDINGS = 5;
+/** Comparisons of one check that are printed; the JSON has all. */
+const MOST_COMPARISONS = 12;
+
+/** A verification as text for a person. */
+export function verificationText(report: VerifyReport, options: TableOptions = {}): string[] {
+  const { style = PLAIN } = options;
+  const verdict = report.passed ? style.green('verified') : style.red('not verified');
+  return [
+    `${style.bold(printable(report.rewritten))}: ${verdict} against ${printable(report.original)} on ${report.provider}`,
+    ...report.checks.flatMap((check) => checkLines(check, options)),
+    ...comparisonLines(report, options),
+    ...caseLines(report, options),
+    ...report.notVerified.map((what) => style.yellow(`Not looked at: ${printable(what)}`)),
+    ...(report.firstDivergingLayer === undefined
+      ? []
+      : [style.red(`First layer that diverges: ${printable(report.firstDivergingLayer)}`)]),
+  ];
+}
+
+function checkLines(check: Check, { style = PLAIN }: TableOptions): string[] {
+  const mark = check.passed ? style.green('pass') : style.red('FAIL');
+  const { maxAbs } = check;
+  const error = maxAbs === undefined ? '' : `, largest error ${scientific(maxAbs)}`;
+  const shown = check.findings.slice(0, MOST_FINDINGS).map(({ message, layer }) => {
+    return `        ${printable(layer === undefined ? message : `${layer}: ${message}`)}`;
+  });
+  const more = check.findings.length - shown.length;
+  return [
+    `  ${mark}  ${check.states} (${plural(check.compared, 'comparison')}${error})`,
+    ...shown,
+    ...(more > 0 ? [`        and ${more} more`] : []),
+  ];
+}
+
+/** What the models were run on, and how far their numbers may be apart. */
+function caseLines({ cases, checks }: VerifyReport, { width }: TableOptions): string[] {
+  const tolerance = checks.find((check) => check.tolerance)?.tolerance;
+  const allowed = tolerance && `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value`;
+  return [
+    ...wrap(`${plural(cases.length, 'input')} tried: ${printable(cases.join('; ')) || 'none'}`, width),
+    ...(allowed === undefined ? [] : [`Errors allowed: ${allowed}`]),
+  ];
+}
+
+/** The numbers behind the checks that compare outputs with those of the original. */
+function comparisonLines(report: VerifyReport, options: TableOptions): string[] {
+  type Row = readonly [string, TensorComparison];
+  const rows = report.checks
+    .filter(({ name }) => name === 'function' || name === 'recorded-outputs')
+    .flatMap(({ comparisons }): Row[] => Object.entries(comparisons));
+  if (rows.length === 0) return [];
+  const columns: Column<Row>[] = [
+    { title: 'output', cell: ([name]) => name, cut: 'middle' },
+    { title: 'max abs', cell: ([, { maxAbs }]) => scientific(maxAbs) },
+    { title: 'max rel', cell: ([, { maxRelative }]) => scientific(maxRelative) },
+    { title: 'rms', cell: ([, { rms }]) => scientific(rms) },
+    { title: 'cosine', cell: ([, { cosine }]) => cosine.toFixed(6) },
+    { title: 'top-1', cell: ([, { top1 }]) => (top1 === undefined ? '-' : `${(100 * top1).toFixed(1)} %`) },
+  ];
+  const lines = table(rows.slice(0, MOST_COMPARISONS), columns, options);
+  const more = rows.length - MOST_COMPARISONS;
+  return more > 0 ? [...lines, `  and ${more} more`] : lines;
+}
+
+function scientific(value: number): string {
+  return value === 0 ? '0' : Number(value.toPrecision(2)).toExponential();
+}
+
+/** What went wrong, in a few words: the first finding. */
+export function firstFinding(report: VerifyReport): string {
+  const failed = report.checks.find(({ passed }) => !passed);
+  const finding = failed?.findings[0];
+  if (!failed || !finding) return failed ? `${failed.name}: nothing was compared` : 'no check ran';
+  const layer = report.firstDivergingLayer ?? finding.layer;
+  return `${failed.name}: ${layer === undefined || finding.message.includes(layer) ? '' : `${layer}: `}${finding.message}`;
+}
