@@ -50,8 +50,13 @@ function saveGraph(graph: Graph): GraphProto {
   const infos = new Map<string, ValueInfoProto>();
   for (const info of [...proto.valueInfo, ...proto.output, ...proto.input]) infos.set(info.name ?? '', info);
   const outputNames = new Set(graph.outputs.map((output) => output.name));
+  // A value that was taken out loses its type; types of values that never were there are the user's and stay.
+  const wasDefined = new Set([
+    ...proto.node.flatMap(({ output }) => output),
+    ...proto.initializer.map(({ name }) => name ?? ''),
+  ]);
   const valueInfo = proto.valueInfo.filter(
-    (info) => graph.values.has(info.name ?? '') || outputNames.has(info.name ?? ''),
+    ({ name = '' }) => graph.values.has(name) || outputNames.has(name) || !wasDefined.has(name),
   );
   return changed(proto, {
     node: same(graph.nodes.map(saveNode), proto.node),
