@@ -3,6 +3,7 @@ import type { OperatorCore, PlainScores, WrittenOutCore } from '../src/attention
 import type { Value } from '../src/ir';
 import { Builder } from '../src/rewrite/builder';
 import { cloneSlice, projectNegative } from '../src/rewrite/clone';
+import { doublePresents, splitPasts } from '../src/rewrite/key-cache';
 import type { Lowering } from '../src/rewrite/lowering';
 import type { RewriteSession } from '../src/rewrite/session';
 
@@ -28,6 +29,7 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, core.product, site.path);
   const substitution = projectNegative(site, session, builder);
+  const pasts = splitPasts(site, session, substitution);
   const form = session.formOf(site);
   const start =
     core.plain && form === 'scores'
@@ -39,7 +41,8 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
         };
   const [result, map] = session.differentialAttention(site, form, start, builder);
   if (!result) throw new Error(`${site.path}: no result`);
-  session.finish(site, form, start, { result, uses, map });
+  const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
+  session.finish(site, form, start, { result, uses, map, caches });
 }
 
 /** Q1, K1, Q2, K2 and V with the scale and bias of the model. */
@@ -80,6 +83,7 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const after = site.scope.nodes[site.scope.nodes.indexOf(node) + 1];
   const builder = new Builder(site.scope, after, site.path);
   const substitution = projectNegative(site, session, builder);
+  const pasts = splitPasts(site, session, substitution);
   const inputs = [...node.inputs];
   inputs[core.queryIndex] = cloneSlice(site.query.operand, substitution, builder);
   inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
@@ -88,5 +92,6 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const start = { Y1: core.output, Y2: negative };
   const [result] = session.differentialAttention(site, 'outputs', start, builder);
   if (!result) throw new Error(`${site.path}: no result`);
-  session.finish(site, 'outputs', start, { result, uses });
+  const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
+  session.finish(site, 'outputs', start, { result, uses, caches });
 }

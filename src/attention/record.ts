@@ -41,6 +41,16 @@ export interface RecordedOptions {
   readonly mixInput: boolean;
 }
 
+/** A graph input or output that holds keys: twice as many heads as before, positive ones first. */
+export interface CachedKeys {
+  readonly name: string;
+  readonly kind: 'past' | 'present';
+  /** The axis of the heads. */
+  readonly axis: number;
+  /** Number of heads before. */
+  readonly heads: number;
+}
+
 /** What was done to one attention. */
 export interface RewrittenLayer {
   readonly path: string;
@@ -58,6 +68,8 @@ export interface RewrittenLayer {
   readonly node: string;
   /** Names of the values that the differential attention starts from, by the names of `FunctionForm`. */
   readonly start: Readonly<Record<string, string>>;
+  /** Caches of keys that have changed with it. */
+  readonly caches: readonly CachedKeys[];
 }
 
 export interface RewriteRecord {

@@ -92,10 +92,11 @@ export class Builder {
   }
 
   /** Cuts an axis into two halves. */
-  halves(value: Value, axis: number, half: number): [Value, Value] {
+  halves(value: Value, axis: number, half: number, name = 'Split'): [Value, Value] {
     const [first, second] = this.ops('Split', [value, this.ints([half, half])], {
       attributes: [attribute.int('axis', axis)],
       outputs: 2,
+      name,
     });
     if (!first || !second) throw new Error('Split gave no halves');
     return [first, second];

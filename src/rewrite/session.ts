@@ -1,5 +1,6 @@
 import type { Found, LocatedSite } from '../attention/find';
 import {
+  type CachedKeys,
   DOMAIN,
   DOMAIN_VERSION,
   type FunctionForm,
@@ -10,7 +11,8 @@ import type { WrittenOutCore } from '../attention/site';
 import type { Model, Use, Value } from '../ir';
 import { DataType } from '../onnx';
 import { attribute } from './attributes';
-import { type Builder, takeOver } from './builder';
+import { Builder, takeOver } from './builder';
+import { doubledType } from './cache-types';
 import {
   FUNCTION_NAMES,
   type FunctionFeatures,
@@ -30,6 +32,7 @@ export interface Placement {
   readonly uses: readonly Use[];
   /** The differential attention map, for readers of the old one. */
   readonly map?: Value | undefined;
+  readonly caches?: readonly CachedKeys[];
 }
 
 /** State of one rewrite: what the lowerings share. */
@@ -37,6 +40,8 @@ export class RewriteSession {
   readonly parameters: ParameterBook;
   readonly layers: RewrittenLayer[] = [];
   readonly #features = new Map<FunctionForm, FunctionFeatures>();
+  readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
+  readonly #doubled = new Set<Value>();
   #mix: Value | undefined;
 
   constructor(
@@ -88,6 +93,42 @@ export class RewriteSession {
       });
     }
     return this.#mix;
+  }
+
+  /**
+   * The halves of a past. The input gets twice the heads; whoever read it reads the positive half, so that it sees what
+   * it saw before. Asked for again (a past that several bodies read), the halves are the same.
+   */
+  splitInput(source: Value, axis: number, heads: number): { positive: Value; negative: Value } {
+    const known = [...this.#pasts].find(([input, halves]) => input === source || halves.positive === source);
+    if (known) return known[1];
+    const { graph } = this.model;
+    const uses = [...source.uses];
+    const builder = new Builder(graph, graph.nodes[0], source.name);
+    const [positive, negative] = builder.halves(source, axis, heads, 'halves_of_past');
+    for (const { node, index } of uses) node.graph.setInput(node, index, positive);
+    graph.setType(source, doubledType(source.type, axis));
+    const halves = { positive, negative };
+    this.#pasts.set(source, halves);
+    this.model.journal.record(() => {
+      this.#pasts.delete(source);
+    });
+    return halves;
+  }
+
+  /** The graph input behind a value that may be the positive half of one. */
+  originalInput(value: Value): Value {
+    return [...this.#pasts].find(([, halves]) => halves.positive === value)?.[0] ?? value;
+  }
+
+  /** Notes that a value holds twice the key heads; false if that was noted before. */
+  markDoubled(value: Value): boolean {
+    if (this.#doubled.has(value)) return false;
+    this.#doubled.add(value);
+    this.model.journal.record(() => {
+      this.#doubled.delete(value);
+    });
+    return true;
   }
 
   epsilon(site: LocatedSite): number | undefined {
@@ -201,6 +242,7 @@ export class RewriteSession {
       epsilon: this.epsilon(site),
       output,
       node,
+      caches: place.caches ?? [],
       start: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value.name])),
     });
   }
