@@ -90,16 +90,14 @@ export class Graph {
     const made = specs.map((spec) => this.#make(spec));
     this.nodes.splice(at, 0, ...made);
     this.model.journal.record(() => {
-      for (const node of made) {
-        node.disconnect();
-        this.nodes.splice(this.nodes.indexOf(node), 1);
-      }
+      for (const node of made) this.nodes.splice(this.nodes.indexOf(node), 1);
     });
     return made;
   }
 
   #make(spec: NodeSpec): Node {
     const node = new Node(spec.proto, this);
+    this.model.journal.record(() => node.disconnect());
     spec.inputs.forEach((value, index) => {
       node.connect(index, value);
     });

@@ -13,8 +13,8 @@ export interface LocalFunction {
 
 /** A model as the compiler works on it. */
 export class Model {
-  readonly names = new Names();
   readonly journal = new Journal();
+  readonly names = new Names(this.journal);
   readonly functions: LocalFunction[] = [];
   /** Functions that the rewrite adds; written behind the model's own. */
   readonly newFunctions: FunctionProto[] = [];
