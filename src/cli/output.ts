@@ -18,7 +18,7 @@ export function isTerminal(stream: Stream): boolean {
 export function lookOf(stream: Stream): Look {
   if (!isTerminal(stream)) return { width: undefined, colour: false };
   const { NO_COLOR = '', TERM } = process.env;
-  return { width: process[stream].columns, colour: NO_COLOR === '' && TERM !== 'dumb' };
+  return { width: process[stream].columns || 80, colour: NO_COLOR === '' && TERM !== 'dumb' };
 }
 
 /** Everything that a command prints: results on standard output, everything else on standard error. */

@@ -50,7 +50,7 @@ export class Progress {
     const amount = written > 0 ? `, ${Math.round(written / 1e6)} MB` : '';
     const frame = FRAMES[this.#frame++ % FRAMES.length];
     const line = `${frame} ${this.#phase} (${Math.round(elapsed / 1000)} s${amount})`;
-    this.stream.write(`${CLEAR}${[...line].slice(0, (this.stream.columns ?? 80) - 1).join('')}`);
+    this.stream.write(`${CLEAR}${[...line].slice(0, (this.stream.columns || 80) - 1).join('')}`);
   }
 }
 

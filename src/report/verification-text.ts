@@ -8,6 +8,9 @@ const MOST_FINDINGS = 5;
 /** Comparisons of one check that are printed; the JSON has all. */
 const MOST_COMPARISONS = 12;
 
+/** Inputs that are named; the JSON has all. */
+const MOST_CASES = 5;
+
 /** A verification as text for a person. */
 export function verificationText(report: VerifyReport, options: TableOptions = {}): string[] {
   const { style = PLAIN } = options;
@@ -43,8 +46,10 @@ function checkLines(check: Check, { style = PLAIN }: TableOptions): string[] {
 function caseLines({ cases, checks }: VerifyReport, { width }: TableOptions): string[] {
   const tolerance = checks.find((check) => check.tolerance)?.tolerance;
   const allowed = tolerance && `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value`;
+  const more = cases.length - MOST_CASES;
+  const named = [...cases.slice(0, MOST_CASES), ...(more > 0 ? [`and ${more} more`] : [])];
   return [
-    ...wrap(`${plural(cases.length, 'input')} tried: ${printable(cases.join('; ')) || 'none'}`, width),
+    ...wrap(`${plural(cases.length, 'input')} tried: ${printable(named.join('; ')) || 'none'}`, width),
     ...(allowed === undefined ? [] : [`Errors allowed: ${allowed}`]),
   ];
 }
