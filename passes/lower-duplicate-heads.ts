@@ -1,6 +1,7 @@
 import type { LocatedSite } from '../src/attention/find';
 import type { OperatorCore, PlainScores, WrittenOutCore } from '../src/attention/site';
 import type { Value } from '../src/ir';
+import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
 import { cloneSlice, projectNegative } from '../src/rewrite/clone';
 import { doublePresents, splitPasts } from '../src/rewrite/key-cache';
@@ -35,14 +36,15 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
     core.plain && form === 'scores'
       ? scoresStart(core, core.plain, substitution, builder)
       : {
-          A1: core.probabilities,
-          A2: cloneSlice(core.probabilities, substitution, builder),
-          V: core.values,
+          A1: arrangeProbabilities(builder, core, core.probabilities),
+          A2: arrangeProbabilities(builder, core, cloneSlice(core.probabilities, substitution, builder)),
+          V: arrangeValues(builder, core),
         };
-  const [result, map] = session.differentialAttention(site, form, start, builder);
-  if (!result) throw new Error(`${site.path}: no result`);
+  const [attended, map] = session.differentialAttention(site, form, start, builder);
+  if (!attended) throw new Error(`${site.path}: no result`);
+  const result = arrangeOutput(builder, core, attended);
   const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
-  session.finish(site, form, start, { result, uses, map, caches });
+  session.finish(site, form, start, { result, attended, uses, map: arrangeMap(builder, core, map), caches });
 }
 
 /** Q1, K1, Q2, K2 and V with the scale and bias of the model. */
@@ -53,7 +55,7 @@ function scoresStart(
   builder: Builder,
 ): Record<string, Value> {
   const query = core.scores.inputs[core.queryIndex];
-  const transposedKey = core.scores.inputs[1 - core.queryIndex];
+  const transposedKey = core.scores.inputs[core.keyIndex];
   if (!query || !transposedKey) throw new Error('a product without operands');
   const key = untransposed(transposedKey);
   const keys = (value: Value) => (key ? value : builder.transpose(value, [0, 1, 3, 2]));
@@ -93,5 +95,5 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const [result] = session.differentialAttention(site, 'outputs', start, builder);
   if (!result) throw new Error(`${site.path}: no result`);
   const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
-  session.finish(site, 'outputs', start, { result, uses, caches });
+  session.finish(site, 'outputs', start, { result, attended: result, uses, caches });
 }

@@ -1,7 +1,9 @@
+import { Dim, type Shapes } from '../src/analyse';
 import type { LocatedSite } from '../src/attention/find';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
 import type { Value } from '../src/ir';
 import { fail } from '../src/match/outcome';
+import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
 import { headAxisOf, joinHeads, pairValues, separateHeads, unpair } from '../src/rewrite/heads';
 import type { Lowering } from '../src/rewrite/lowering';
@@ -38,17 +40,32 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   if (session.options.init === 'mirror') mirrorHalves(site, session.model);
   const { shapes } = session.found.analysis;
   const layout = headAxisOf(core.probabilitiesView, site);
-  const probabilities = separateHeads(builder, core.probabilities, layout, site.heads);
-  const values = separateHeads(builder, core.values, layout, site.heads);
+  const ordered = arrangeProbabilities(builder, core, core.probabilities);
+  const probabilities = separateHeads(builder, ordered, layout, site.heads);
+  const values = separateHeads(builder, arrangeValues(builder, core), layout, site.heads);
   const half = site.heads / 2;
   const [positive, negative] = builder.halves(probabilities, layout.axis, half);
-  const paired = pairValues(builder, values, shapes.shape(core.values), layout, site.heads);
+  const paired = pairValues(builder, values, arrangedShape(core, shapes), layout, site.heads);
   const start = { A1: positive, A2: negative, V: paired };
   const [attended, map] = session.differentialAttention(site, 'probabilities', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
   const heads = unpair(builder, attended, layout.axis, layout.rank, site.heads, site.valueWidth);
-  const result = joinHeads(builder, heads, core.probabilities, layout, site.valueWidth);
-  session.finish(site, 'probabilities', start, { result, uses, map });
+  const result = arrangeOutput(builder, core, joinHeads(builder, heads, ordered, layout, site.valueWidth));
+  session.finish(site, 'probabilities', start, {
+    result,
+    attended,
+    uses,
+    map: arrangeMap(builder, core, map),
+  });
+}
+
+/** Shape of the values as [.., T, E]. */
+function arrangedShape({ values, arrangement }: WrittenOutCore, shapes: Shapes): readonly Dim[] | undefined {
+  const shape = shapes.shape(values);
+  if (!arrangement || !shape) return shape;
+  const moved = arrangement.values.map((axis) => shape[axis] ?? Dim.unknown());
+  for (const axis of arrangement.valuesUnsqueeze) moved.splice(axis, 0, Dim.of(1));
+  return moved;
 }
 
 function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
@@ -80,7 +97,7 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const [attended] = session.differentialAttention(site, 'outputs', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
   const result = unpair(builder, attended, 1, 4, site.heads, site.valueWidth);
-  session.finish(site, 'outputs', start, { result, uses });
+  session.finish(site, 'outputs', start, { result, attended, uses });
 }
 
 function exchangeHalves(builder: Builder, values: Value, heads: number): Value {

@@ -4,7 +4,6 @@ import {
   constantTensor,
   dataInputs,
   followViews,
-  frontAxis,
   isShapeReader,
   type Shapes,
   smallConstant,
@@ -16,6 +15,13 @@ import { describeTraits } from '../src/attention/traits';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { fail } from '../src/match/outcome';
+import {
+  type ScoreLayout,
+  scoreLayout,
+  scoreView,
+  type ValueLayout,
+  valueLayout,
+} from '../src/match/product';
 import { isProjection } from '../src/match/projection';
 import { reachProjections, type TracedSide, traceSide } from '../src/match/side';
 
@@ -42,11 +48,12 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
       `axis ${axis} of ${rank ?? 'an unknown number of'} axes`,
     );
   }
-  const { product, probabilities, values } = findValueProduct(softmax, analysis);
-  const { scores, queryIndex, keyIndex } = findScoreProduct(softmax, probabilities, analysis);
+  const { product, probabilities, values, layout } = findValueProduct(softmax, analysis);
+  const { scores, layout: scoring } = findScoreProduct(softmax, probabilities, analysis);
+  const { queryIndex, keyIndex } = scoring;
   refuseEscapes(softmax, probabilities);
-  const query = traceOperand(scores, queryIndex, softmax, analysis);
-  const key = traceOperand(scores, keyIndex, softmax, analysis);
+  const query = traceOperand(scores, queryIndex, scoring.queryWidth, softmax, analysis);
+  const key = traceOperand(scores, keyIndex, scoring.keyWidth, softmax, analysis);
   if (query.heads % key.heads !== 0 || query.width !== key.width) {
     fail(
       'heads-do-not-divide',
@@ -56,7 +63,9 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     );
   }
   const output = product.outputs[0];
-  const valueWidth = shapes.shape(values)?.at(-1)?.value;
+  const widthAxis = layout.arrangement?.values.at(-1);
+  const valueShape = shapes.shape(values);
+  const valueWidth = (widthAxis === undefined ? valueShape?.at(-1) : valueShape?.[widthAxis])?.value;
   if (!output || valueWidth === undefined) {
     fail('heads-unknown', product, 'values of known width', 'a width that is no number');
   }
@@ -64,14 +73,16 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     kind: 'written-out',
     scores,
     queryIndex,
+    keyIndex,
     softmax,
     product,
     probabilities,
     readers: [...probabilities.uses],
     values,
     output,
-    probabilitiesView: followScores(scores, query, probabilities, shapes),
-    plain: plainScores(scores, softmax, probabilities, shapes),
+    arrangement: layout.arrangement,
+    probabilitiesView: arranged(followScores(scores, scoring, query, probabilities, shapes), layout),
+    plain: layout.arrangement ? undefined : plainScores(scores, softmax, probabilities, shapes),
   };
   return {
     anchor: softmax,
@@ -98,31 +109,21 @@ interface ValueProduct {
   readonly product: Node;
   readonly probabilities: Value;
   readonly values: Value;
+  readonly layout: ValueLayout;
 }
 
 /** Follows the probabilities through guards, casts and layout to the one product with values. */
-function findValueProduct(softmax: Node, { dataflow }: Analysis): ValueProduct {
-  const found: ValueProduct[] = [];
+function findValueProduct(softmax: Node, { dataflow, shapes }: Analysis): ValueProduct {
+  const found: { product: Node; probabilities: Value }[] = [];
   const seen = new Set<Value>();
   const open = softmax.outputs.filter((output) => output !== undefined);
   for (let value = open.pop(); value; value = open.pop()) {
     if (seen.has(value)) continue;
     seen.add(value);
-    for (const { node, index } of value.uses) {
-      const pair = activationProduct(node, dataflow);
-      if (pair) {
-        if (index !== 0) {
-          fail(
-            'probabilities-second-operand',
-            node,
-            'probabilities times values',
-            'values times probabilities',
-          );
-        }
-        found.push({ product: node, probabilities: value, values: pair.right });
-      } else if (isElementwiseOrLayout(node)) {
+    for (const { node } of value.uses) {
+      if (activationProduct(node, dataflow)) found.push({ product: node, probabilities: value });
+      else if (isElementwiseOrLayout(node))
         open.push(...node.outputs.filter((output) => output !== undefined));
-      }
     }
   }
   const [first, second] = found;
@@ -135,7 +136,20 @@ function findValueProduct(softmax: Node, { dataflow }: Analysis): ValueProduct {
       found.map((p) => `'${p.product.label}'`).join(', '),
     );
   }
-  return first;
+  const layout = valueLayout(first.product, first.probabilities, dataflow, shapes);
+  const values = layout && first.product.inputs[layout.valuesIndex];
+  if (!layout || !values) {
+    const second = first.product.inputs[1] === first.probabilities && !first.product.is('Einsum');
+    if (second)
+      fail(
+        'probabilities-second-operand',
+        first.product,
+        'probabilities times values',
+        'values times probabilities',
+      );
+    fail('operator-form', first.product, 'a product that sums over keys', first.product.operator);
+  }
+  return { ...first, values, layout };
 }
 
 const THROUGH_PROBABILITIES = new Set([
@@ -160,8 +174,7 @@ function isElementwiseOrLayout(node: Node): boolean {
 
 interface ScoreProduct {
   readonly scores: Node;
-  readonly queryIndex: number;
-  readonly keyIndex: number;
+  readonly layout: ScoreLayout;
 }
 
 /**
@@ -198,15 +211,18 @@ function findScoreProduct(softmax: Node, probabilities: Value, { shapes, dataflo
     );
   }
   const scores = only.node;
-  if (!scores.is('MatMul')) fail('operator-form', scores, 'a MatMul', scores.operator);
+  const layout = scoreLayout(scores, shapes);
+  if (!layout)
+    fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
   if (probabilities.scope !== scores.graph)
     fail('control-flow', scores, 'scores in the scope of the softmax', scores.graph.label);
-  return { scores, queryIndex: 0, keyIndex: 1 };
+  return { scores, layout };
 }
 
 function traceOperand(
   scores: Node,
   index: number,
+  widthAxis: number,
   softmax: Node,
   { shapes, dataflow }: Analysis,
 ): TracedSide {
@@ -220,7 +236,7 @@ function traceOperand(
       `${rank ?? 'an unknown number of'} axes`,
     );
   }
-  return traceSide(operand, frontAxis(index === 0 ? -1 : -2, rank), undefined, softmax, dataflow, shapes);
+  return traceSide(operand, widthAxis, undefined, softmax, dataflow, shapes);
 }
 
 /** What stands between the softmax and the final probabilities must not be seen by anyone else. */
@@ -244,21 +260,17 @@ function comesFrom(value: Value, softmax: Node): boolean {
 }
 
 /** The layout of the probabilities in terms of the columns of the queries. */
-function followScores(scores: Node, query: TracedSide, probabilities: Value, shapes: Shapes): View {
+function followScores(
+  scores: Node,
+  layout: ScoreLayout,
+  query: TracedSide,
+  probabilities: Value,
+  shapes: Shapes,
+): View {
   const output = scores.outputs[0];
   const shape = shapes.shape(output);
-  const { axes } = query.operandView;
   if (!output || !shape) fail('layout-lost', scores, 'scores of known rank', 'an unknown rank');
-  const rows = axes.slice(0, -1);
-  const padded = Array.from(
-    { length: shape.length - 1 },
-    (_, index) => rows[rows.length - (shape.length - 1) + index] ?? [],
-  );
-  const keys = shape.at(-1);
-  const start: View = {
-    axes: [...padded, keys ? [{ kind: 'lead', size: keys, order: undefined }] : []],
-    offset: 0,
-  };
+  const start = scoreView(layout, query.operandView, shape);
   const stop = new Set([output]);
   const view = followViews(shapes, new Map([[output, start]]), ancestors(probabilities, stop)).get(
     probabilities,
@@ -268,6 +280,12 @@ function followScores(scores: Node, query: TracedSide, probabilities: Value, sha
   return view;
 }
 
+/** A view with its axes in the order of [.., S, T]. */
+function arranged(view: View, { arrangement }: ValueLayout): View {
+  if (!arrangement) return view;
+  return { ...view, axes: arrangement.probabilities.map((axis) => view.axes[axis] ?? []) };
+}
+
 /** Scale and bias where nothing else happens between the products, see `PlainScores`. */
 function plainScores(
   scores: Node,
@@ -275,7 +293,12 @@ function plainScores(
   probabilities: Value,
   shapes: Shapes,
 ): PlainScores | undefined {
-  if (probabilities !== softmax.outputs[0] || shapes.shape(probabilities)?.length !== 4) return undefined;
+  if (
+    !scores.is('MatMul') ||
+    probabilities !== softmax.outputs[0] ||
+    shapes.shape(probabilities)?.length !== 4
+  )
+    return undefined;
   if (scores.inputs.some((input) => shapes.shape(input)?.length !== 4)) return undefined;
   let value = scores.outputs[0];
   let scale: PlainScores['scale'];

@@ -64,6 +64,8 @@ export interface RewrittenLayer {
   readonly epsilon?: number | undefined;
   /** Name of the value that the attention gave before and gives now. */
   readonly output: string;
+  /** Name of what the differential attention gives, before it is laid out like that value. */
+  readonly attended: string;
   /** Name of the differential-attention node, or of the last operator of it. */
   readonly node: string;
   /** Names of the values that the differential attention starts from, by the names of `FunctionForm`. */

@@ -1,5 +1,6 @@
 import type { View } from '../analyse';
 import type { Graph, Node, Use, Value } from '../ir';
+import type { Arrangement } from '../match/product';
 import type { Projection } from '../match/projection';
 
 /**
@@ -68,8 +69,9 @@ export interface WrittenOutCore {
   readonly kind: 'written-out';
   /** The product of queries and keys. */
   readonly scores: Node;
-  /** Index of the query operand in it. */
+  /** Which operand of it are the queries, and which the keys. */
   readonly queryIndex: number;
+  readonly keyIndex: number;
   readonly softmax: Node;
   /** The product of probabilities and values, and what it reads. */
   readonly product: Node;
@@ -78,7 +80,9 @@ export interface WrittenOutCore {
   readonly readers: readonly Use[];
   readonly values: Value;
   readonly output: Value;
-  /** Layout of `probabilities`: view of the columns of the query projection, keys on the last axis. */
+  /** How the product differs from MatMul of [.., S, T] and [.., T, E]; undefined where it does not. */
+  readonly arrangement: Arrangement | undefined;
+  /** Layout of the probabilities as [.., S, T]: view of the columns of the query projection, keys on the last axis. */
   readonly probabilitiesView: View;
   /** Scale and bias, where the scores are nothing but scale * Q * K^T + bias with Q and K of rank 4. */
   readonly plain: PlainScores | undefined;

@@ -27,7 +27,10 @@ import { floatTensor } from './tensors';
 
 /** Where the result of a site goes. */
 export interface Placement {
+  /** What stands in the place of the old output. */
   readonly result: Value;
+  /** What the differential attention gave, before it was laid out like the old output. */
+  readonly attended: Value;
   /** Who read the old output before the rewrite of this site began. */
   readonly uses: readonly Use[];
   /** The differential attention map, for readers of the old one. */
@@ -225,9 +228,9 @@ export class RewriteSession {
     start: Readonly<Record<string, Value>>,
     place: Placement,
   ): void {
-    const { result, uses, map } = place;
+    const { result, attended, uses, map } = place;
     const { core } = site;
-    const node = result.producer?.label ?? '';
+    const node = attended.producer?.label ?? '';
     const output = core.output.name;
     takeOver(core.output, result, uses);
     if (map && core.kind === 'written-out') takeOver(core.probabilities, map, mapReaders(core));
@@ -242,6 +245,7 @@ export class RewriteSession {
       epsilon: this.epsilon(site),
       output,
       node,
+      attended: attended.name,
       caches: place.caches ?? [],
       start: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value.name])),
     });
