@@ -22,9 +22,7 @@ export function combineElements(
   for (let i = 0; i < Math.max(a.length, b.length); i++) {
     const x = a[a.length === 1 ? 0 : i];
     const y = b[b.length === 1 ? 0 : i];
-    const z = x && y && combine(x, y);
-    if (!z) return undefined;
-    result.push(z);
+    result.push((x && y && combine(x, y)) ?? Dim.unknown());
   }
   return result;
 }
@@ -32,6 +30,7 @@ export function combineElements(
 /** Whether two dimensions are equal, where that can be known: a dimension with symbols is never negative. */
 function equality(a: Dim, b: Dim): boolean | undefined {
   if (a.equals(b)) return true;
+  if (a.isUnknown || b.isUnknown) return undefined;
   const difference = a.minus(b).value;
   if (difference !== undefined) return difference === 0;
   if ((a.value ?? 0) < 0 || (b.value ?? 0) < 0) return false;

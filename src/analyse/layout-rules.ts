@@ -51,6 +51,12 @@ function unsqueeze(context: RuleContext): readonly Fact[] {
   return [{ shape: result, elements: rank <= 1 ? context.elements(0) : undefined }];
 }
 
+/** Elements of a vector of known length of which nothing else is known. */
+function unknownElements({ shape }: Fact): Dim[] | undefined {
+  const length = shape?.length === 1 ? shape[0]?.value : undefined;
+  return length === undefined || length > 8 ? undefined : Array.from({ length }, () => Dim.unknown());
+}
+
 function concat(context: RuleContext): readonly Fact[] {
   const shapes = context.node.inputs.map((input) => context.fact(input).shape);
   const first = shapes.find((shape) => shape !== undefined);
@@ -58,7 +64,9 @@ function concat(context: RuleContext): readonly Fact[] {
   const axis = frontAxis(context.node.int('axis') ?? 0, first.length);
   const along = shapes.map((shape) => shape?.[axis] ?? Dim.unknown());
   const shape = first.map((dim, index) => (index === axis ? along.reduce((a, b) => a.plus(b)) : dim));
-  const parts = context.node.inputs.map((input) => context.fact(input).elements);
+  const parts = context.node.inputs.map(
+    (input) => context.fact(input).elements ?? unknownElements(context.fact(input)),
+  );
   const known = parts.every((part) => part !== undefined);
   return [{ shape, elements: first.length === 1 && known ? parts.flatMap((part) => part ?? []) : undefined }];
 }
@@ -163,10 +171,17 @@ function split(context: RuleContext): readonly Fact[] {
   const sizes = given ? context.numbers(1, 'split') : undefined;
   const total = shape[axis];
   const even = given ? undefined : total?.dividedBy(Dim.of(count));
+  const elements = shape.length === 1 ? context.elements(0) : undefined;
+  let start = 0;
   return Array.from({ length: count }, (_, part) => {
     const size = sizes?.[part];
     const along = size === undefined ? (even ?? Dim.unknown()) : Dim.of(size);
-    return { shape: shape.map((dim, index) => (index === axis ? along : dim)) };
+    const from = start;
+    start += along.value ?? Number.NaN;
+    return {
+      shape: shape.map((dim, index) => (index === axis ? along : dim)),
+      elements: Number.isNaN(start) ? undefined : elements?.slice(from, start),
+    };
   });
 }
 

@@ -137,9 +137,9 @@ function choose(context: RuleContext): readonly Dim[] | undefined {
   const at = (list: readonly Dim[], index: number) => list[list.length === 1 ? 0 : index];
   const result: Dim[] = [];
   for (let index = 0; index < length; index++) {
-    const picked = at(at(condition, index)?.value ? yes : no, index);
-    if (at(condition, index)?.value === undefined || !picked) return undefined;
-    result.push(picked);
+    const holds = at(condition, index)?.value;
+    const picked = at(holds ? yes : no, index);
+    result.push((holds === undefined ? undefined : picked) ?? Dim.unknown());
   }
   return result;
 }

@@ -154,6 +154,8 @@ export function regroup(atoms: readonly Atom[], sizes: readonly Dim[]): Atom[][]
     back.unshift(axis);
   }
   if (from === sizes.length) return rest.length === 0 ? front : undefined;
+  const [wanted, left] = [sizes[from]?.value, axisSize(rest).value];
+  if (wanted !== undefined && left !== undefined && wanted !== left) return undefined;
   return [...front, rest, ...back];
 }
 

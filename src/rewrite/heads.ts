@@ -88,7 +88,7 @@ export function pairValues(
   layout: HeadLayout,
   heads: number,
 ): Value {
-  const missing = shape === undefined ? 0 : layout.rank - shape.length;
+  const missing = shape === undefined || !isSeparate(layout) ? 0 : layout.rank - shape.length;
   const axis = layout.axis - missing;
   const own = isSeparate(layout) ? (axis < 0 ? 1 : shape?.[axis]?.value) : heads;
   if (own === 1) return builder.concat([values, values], -1);
