@@ -118,7 +118,7 @@ export function sliceLength(size: Dim, { start, end, step }: SliceRange): Dim | 
     return undefined;
   }
   const clamp = (bound: number) =>
-    Math.min(Math.max(bound < 0 ? bound + known : bound, step < 0 ? -1 : 0), known);
+    Math.min(Math.max(bound < 0 ? bound + known : bound, step < 0 ? -1 : 0), step < 0 ? known - 1 : known);
   const length = Math.ceil((clamp(end) - clamp(start)) / step);
   return Dim.of(Math.max(0, length));
 }
