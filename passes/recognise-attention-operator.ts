@@ -4,6 +4,7 @@ import type { AttentionSite } from '../src/attention/site';
 import type { Node } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { fail } from '../src/match/outcome';
+import { projectionType } from '../src/match/projection';
 import { traceSide } from '../src/match/side';
 
 /** The standard operator `Attention` (opset 23 and newer): inputs Q, K, V, attn_mask, past_key, past_value. */
@@ -43,7 +44,7 @@ function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
     kvHeads: k.heads,
     headWidth: q.width,
     valueWidth,
-    dataType: q.projection.tensor.dataType ?? 0,
+    dataType: projectionType(q.projection),
     traits: {
       scale: node.float('scale')?.toPrecision(6) ?? '1/sqrt(width)',
       mask: mask.join(' + ') || 'none',

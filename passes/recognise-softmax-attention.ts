@@ -22,7 +22,7 @@ import {
   type ValueLayout,
   valueLayout,
 } from '../src/match/product';
-import { isProjection } from '../src/match/projection';
+import { isProjection, projectionType } from '../src/match/projection';
 import { reachProjections, type TracedSide, traceSide } from '../src/match/side';
 
 /**
@@ -102,7 +102,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
 
 /** The element type of a projection's weight stands for that of the attention. */
 function elementType(side: TracedSide): number {
-  return side.projection.tensor.dataType ?? 0;
+  return projectionType(side.projection);
 }
 
 interface ValueProduct {

@@ -1,6 +1,7 @@
 import { constantTensor, type Dataflow, type Shapes, smallConstant, tensorShape } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { TensorProto } from '../onnx';
+import { type QuantizedProduct, type QuantizedWeights, quantizedProduct } from './quantized-projection';
 
 /** A linear layer with constant weights: the product, and the bias behind it where there is one. */
 export interface Projection {
@@ -16,6 +17,8 @@ export interface Projection {
   readonly outFirst: boolean;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  /** Set where the weight is stored quantized; `weight` and `tensor` are then its numbers. */
+  readonly quantized: QuantizedWeights | undefined;
   readonly bias: ProjectionBias | undefined;
   /** The projected value, bias included. */
   readonly output: Value;
@@ -49,6 +52,7 @@ function storedWeight(operand: Value): StoredWeight | undefined {
  * linear layer is, and the products of rotary tables are not.
  */
 export function isProjection(node: Node, dataflow: Dataflow, shapes: Shapes): boolean {
+  if (quantizedProduct(node, dataflow, shapes)) return true;
   const weight = node.inputs[1];
   if (!node.is('MatMul', 'Gemm') || !weight || dataflow.dependsOnData(weight)) return false;
   const shape = shapes.shape(weight);
@@ -61,7 +65,9 @@ export function isProjection(node: Node, dataflow: Dataflow, shapes: Shapes): bo
 }
 
 /** Describes a projection. The node must satisfy `isProjection`. */
-export function describeProjection(node: Node, shapes: Shapes): Projection | undefined {
+export function describeProjection(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | undefined {
+  const quantized = quantizedProduct(node, dataflow, shapes);
+  if (quantized) return describeQuantized(quantized, shapes);
   const [input, weight] = node.inputs;
   const output = node.outputs[0];
   const stored = weight && storedWeight(weight);
@@ -72,10 +78,39 @@ export function describeProjection(node: Node, shapes: Shapes): Projection | und
   const [first, second] = tensorShape(stored.tensor);
   if (first === undefined || second === undefined) return undefined;
   const [inFeatures, outFeatures] = outFirst ? [second, first] : [first, second];
-  const base = { node, input, weight, tensor: stored.tensor, outFirst, inFeatures, outFeatures };
+  const base = {
+    node,
+    input,
+    weight,
+    tensor: stored.tensor,
+    outFirst,
+    inFeatures,
+    outFeatures,
+    quantized: undefined,
+  };
   const bias = node.is('Gemm') ? gemmBias(node, outFeatures) : addedBias(output, outFeatures, shapes);
   const behind = bias && bias.node !== node ? bias.node.outputs[0] : output;
   return { ...base, bias, output: behind ?? output };
+}
+
+function describeQuantized(product: QuantizedProduct, shapes: Shapes): Projection | undefined {
+  const weight = product.quantized.parts.find(({ role }) => role === 'weight');
+  if (!weight) return undefined;
+  const bias = addedBias(product.output, product.outFeatures, shapes);
+  return {
+    ...product,
+    weight: weight.value,
+    tensor: weight.tensor,
+    outFirst: weight.layout === 'rows',
+    bias,
+    output: bias?.node.outputs[0] ?? product.output,
+  };
+}
+
+/** The element type a projection computes in: that of its weight, or of the scale of a quantized one. */
+export function projectionType({ tensor, quantized }: Projection): number {
+  const scale = quantized?.parts.find(({ role }) => role === 'scale')?.tensor;
+  return (scale ?? tensor).dataType ?? 0;
 }
 
 function gemmBias(node: Node, columns: number): ProjectionBias | undefined {

@@ -46,7 +46,7 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
       continue;
     }
     if (isProjection(node, dataflow, shapes)) {
-      const projection = describeProjection(node, shapes);
+      const projection = describeProjection(node, dataflow, shapes);
       if (!projection)
         fail('projection-form', node, 'x W + b', 'a product with transposed or scaled operands');
       if (!projections.some((known) => known.node === node)) projections.push(projection);

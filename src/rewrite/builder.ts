@@ -49,12 +49,23 @@ export class Builder {
     );
   }
 
-  /** Adds a copy of a node under a new name that reads other values. Gives its outputs; `undefined` where it had none. */
-  copy(node: Node, inputs: readonly (Value | undefined)[], suffix: string): (Value | undefined)[] {
+  /**
+   * Adds a copy of a node under a new name that reads other values, with some attributes replaced. Gives its outputs;
+   * `undefined` where it had none.
+   */
+  copy(
+    node: Node,
+    inputs: readonly (Value | undefined)[],
+    suffix: string,
+    replaced: readonly AttributeProto[] = [],
+  ): (Value | undefined)[] {
     const { names } = this.graph.model;
     const output = node.outputs.map((value) => (value ? names.mint(`${value.name}${suffix}`) : ''));
-    const proto = derive(node.proto, { name: names.mint(`${node.label}${suffix}`), output, input: [] });
-    const [made] = this.graph.insertBefore(this.anchor, [{ proto, inputs }]);
+    const attributes = node.proto.attribute.map(
+      (each) => replaced.find(({ name }) => name === each.name) ?? each,
+    );
+    const changes = { name: names.mint(`${node.label}${suffix}`), output, input: [], attribute: attributes };
+    const [made] = this.graph.insertBefore(this.anchor, [{ proto: derive(node.proto, changes), inputs }]);
     return made?.outputs ?? [];
   }
 

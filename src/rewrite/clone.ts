@@ -12,10 +12,8 @@ export type Substitution = Map<Value, Value>;
 
 /** Adds the second projections of a site; the result says what they stand in for. */
 export function projectNegative(site: LocatedSite, session: RewriteSession, builder: Builder): Substitution {
-  const project = (side: Side, name: string) => {
-    const bias = side.projection.bias ? session.parameters.get(site, `${name}.bias`) : undefined;
-    return secondProjection(builder, site, side, name, session.parameters.get(site, `${name}.weight`), bias);
-  };
+  const parameters = session.parameters.of(site);
+  const project = (side: Side, name: string) => secondProjection(builder, site, side, name, parameters);
   return new Map([
     [site.query.separated, project(site.query, 'q2_proj')],
     [site.key.separated, project(site.key, 'k2_proj')],

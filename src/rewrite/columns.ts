@@ -62,6 +62,29 @@ function copyStrided(
   for (let i = 0; i < count; i++) target[to + i * toStep] = source[from + i * fromStep] as never;
 }
 
+/** The given columns of a stored tensor, laid out as it is: one row for each column, or [in, columns]. */
+export function pickColumns(
+  model: Model,
+  tensor: TensorProto,
+  layout: { readonly columns: number; readonly outFirst: boolean },
+  columns: Int32Array,
+): ByteRange {
+  const size = elementSize(tensor);
+  const length = model.file.tensorBytes(tensor).length;
+  const rowLength = length / size / layout.columns;
+  return computedBytes(columns.length * rowLength * size, () => {
+    const source = asWords(model.bytes(tensor), size);
+    const bytes = new Uint8Array(columns.length * rowLength * size);
+    const target = asWords(bytes, size);
+    columns.forEach((column, index) => {
+      if (layout.outFirst)
+        copyStrided(source, column * rowLength, 1, target, index * rowLength, 1, rowLength);
+      else copyStrided(source, column, layout.columns, target, index, columns.length, rowLength);
+    });
+    return [bytes];
+  });
+}
+
 /** The given elements of a bias vector, whatever ones stand before its last axis. */
 export function biasColumns(model: Model, bias: TensorProto, columns: Int32Array): ByteRange {
   const size = elementSize(bias);

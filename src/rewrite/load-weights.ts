@@ -102,6 +102,8 @@ class Loader {
    */
   fillSide(site: LocatedSite, letter: 'q' | 'k', side: Side, session: RewriteSession): void {
     for (const part of ['weight', 'bias'] as const) {
+      // Quantized weights keep what they have; the keys show up as unused.
+      if (part === 'weight' && side.projection.quantized) continue;
       const second = session.parameters.of(site).get(`${letter}2_proj.${part}`);
       const own = second && this.#find(`${site.path}.${letter}2_proj.${part}`);
       const packed = this.#find(`${site.path}.${letter}_proj.${part}`);

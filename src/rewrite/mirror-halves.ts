@@ -17,10 +17,16 @@ export function mirrorHalves(site: LocatedSite, model: Model): void {
     const half = columns.length / 2;
     const from = columns.subarray(0, half);
     const to = columns.subarray(half);
-    const { outFeatures, outFirst } = projection;
-    replace(model, side, projection.weight, projection.tensor, (tensor) =>
-      overwriteColumns(model, tensor, { columns: outFeatures, outFirst }, from, to),
-    );
+    const { outFeatures, outFirst, quantized } = projection;
+    const stored = quantized?.parts ?? [
+      { value: projection.weight, tensor: projection.tensor, layout: outFirst ? 'rows' : 'columns' },
+    ];
+    for (const { value, tensor, layout } of stored) {
+      if (layout === 'shared') continue;
+      replace(model, side, value, tensor, (current) =>
+        overwriteColumns(model, current, { columns: outFeatures, outFirst: layout === 'rows' }, from, to),
+      );
+    }
     if (projection.bias) {
       replace(model, side, projection.bias.value, projection.bias.tensor, (tensor) =>
         overwriteColumns(model, tensor, { columns: outFeatures, outFirst: true }, from, to),

@@ -1,11 +1,13 @@
 import type { LocatedSite } from '../attention/find';
 import type { Side } from '../attention/site';
 import type { Model, Value } from '../ir';
+import { projectionType } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
 import { encodeFloats, isFloatType } from '../weights/floats';
 import { normal, uniform } from '../weights/random';
 import { biasColumns, columnsAsRows } from './columns';
 import type { RewriteOptions } from './options';
+import { copiedParts, quantizedParts } from './quantized';
 import { floatTensor, makeTensor } from './tensors';
 
 /** A parameter that a rewrite adds, before its name is minted. */
@@ -72,21 +74,10 @@ export function planProjection(
 ): PlannedParameter[] {
   const side: Side = which === 'q2_proj' ? site.query : site.key;
   const { projection, columns } = side;
-  const { init, seed } = options;
+  const { init } = options;
   const copies = init === 'mirror' || init === 'preserve';
-  const dataType = projection.tensor.dataType ?? 0;
-  const count = columns.length * projection.inFeatures;
-  const drawn = () =>
-    uniform(seed, `${site.path}.${which}.weight`, count, 1 / Math.sqrt(projection.inFeatures));
-  const weight = copies
-    ? columnsAsRows(model, projection, columns)
-    : floats(dataType, count, init === 'zero' ? zeros(count) : drawn());
-  const planned: PlannedParameter[] = [
-    {
-      suffix: `${which}.weight`,
-      tensor: makeTensor(dataType, [columns.length, projection.inFeatures], weight),
-    },
-  ];
+  const planned = planWeight(model, site, which, side, options);
+  const dataType = projectionType(projection);
   if (projection.bias) {
     const { tensor } = projection.bias;
     const type = tensor.dataType ?? dataType;
@@ -96,6 +87,29 @@ export function planProjection(
     planned.push({ suffix: `${which}.bias`, tensor: makeTensor(type, [columns.length], data) });
   }
   return planned;
+}
+
+function planWeight(
+  model: Model,
+  site: LocatedSite,
+  which: string,
+  { projection, columns }: Side,
+  { init, seed }: RewriteOptions,
+): PlannedParameter[] {
+  const { inFeatures, quantized, tensor } = projection;
+  const count = columns.length * inFeatures;
+  const bound = init === 'zero' ? 0 : 1 / Math.sqrt(inFeatures);
+  const numbers =
+    init === 'zero' ? zeros(count) : uniform(seed, `${site.path}.${which}.weight`, count, bound);
+  const copies = init === 'mirror' || init === 'preserve';
+  if (quantized) {
+    return copies
+      ? copiedParts(model, projection, quantized, columns, which)
+      : quantizedParts(projection, quantized, columns.length, numbers, bound, which);
+  }
+  const dataType = tensor.dataType ?? 0;
+  const data = copies ? columnsAsRows(model, projection, columns) : floats(dataType, count, numbers);
+  return [{ suffix: `${which}.weight`, tensor: makeTensor(dataType, [columns.length, inFeatures], data) }];
 }
 
 const ZEROS = 1 << 16;

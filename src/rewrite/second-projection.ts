@@ -3,31 +3,66 @@ import type { LocatedSite } from '../attention/find';
 import type { Side } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
+import type { QuantizedWeights } from '../match/quantized-projection';
 import { leadAtoms } from '../match/side';
 import { attribute } from './attributes';
 import type { Builder } from './builder';
+import { partName } from './quantized';
 
 /**
  * A second projection for one side, laid out like the separated value of that side, so that the operators behind it
  * can be copied without looking at them.
- * @param weight [heads * width, in], head-major
- * @param bias [heads * width], where the model's own projection has one
+ * @param name `q2_proj` or `k2_proj`
+ * @param parameters the new parameters of the layer: weight [heads * width, in], head-major, or the parts of a quantized
+ *   one, and bias [heads * width] where the model's own projection has one
  */
 export function secondProjection(
   builder: Builder,
   site: LocatedSite,
   side: Side,
   name: string,
-  weight: Value,
-  bias: Value | undefined,
+  parameters: ReadonlyMap<string, Value>,
 ): Value {
-  let value = project(builder, side, name, weight, bias);
+  const bias = parameters.get(`${name}.bias`);
+  let value = side.projection.quantized
+    ? projectQuantized(builder, side, side.projection.quantized, name, parameters, bias)
+    : project(builder, side, name, parameters.get(`${name}.weight`), bias);
   for (const node of side.between) {
     const inputs = node.inputs.map((input) => (input && isComputed(input, side) ? value : input));
     const [output] = builder.copy(node, inputs, '/negative');
     if (output) value = output;
   }
   return arrange(builder, site, side, value);
+}
+
+/** Copies the operators of a quantized projection with the new stored tensors. */
+function projectQuantized(
+  builder: Builder,
+  side: Side,
+  quantized: QuantizedWeights,
+  name: string,
+  parameters: ReadonlyMap<string, Value>,
+  bias: Value | undefined,
+): Value {
+  const standIns = new Map<Value, Value>();
+  let result: Value | undefined;
+  for (const node of quantized.chain) {
+    const inputs = node.inputs.map((input, index) => {
+      const part = quantized.parts.find((each) => each.node === node && each.index === index);
+      return part
+        ? parameters.get(`${name}.${partName(part.role)}`)
+        : input && (standIns.get(input) ?? input);
+    });
+    const columns = node.int('N') === undefined ? [] : [attribute.int('N', side.columns.length)];
+    const outputs = builder.copy(node, inputs, '/negative', columns);
+    node.outputs.forEach((output, index) => {
+      const copy = outputs[index];
+      if (output && copy) standIns.set(output, copy);
+    });
+    result = outputs[0];
+  }
+  if (!result) throw new Error(`${name}: a projection without operators`);
+  return bias ? builder.op('Add', [result, bias], { name: `${name}/Add` }) : result;
 }
 
 function isComputed(input: Value, side: Side): boolean {
@@ -40,7 +75,14 @@ function isComputed(input: Value, side: Side): boolean {
   return false;
 }
 
-function project(builder: Builder, side: Side, name: string, weight: Value, bias: Value | undefined): Value {
+function project(
+  builder: Builder,
+  side: Side,
+  name: string,
+  weight: Value | undefined,
+  bias: Value | undefined,
+): Value {
+  if (!weight) throw new Error(`${name}: no weight`);
   const { node, input } = side.projection;
   if (node.is('Gemm')) {
     return builder.op('Gemm', bias ? [input, weight, bias] : [input, weight], {

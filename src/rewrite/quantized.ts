@@ -1,0 +1,175 @@
+import { elementCount, tensorShape } from '../analyse';
+import type { Model } from '../ir';
+import type { Projection } from '../match/projection';
+import type { QuantizedPart, QuantizedWeights } from '../match/quantized-projection';
+import { type ByteRange, byteSize, computedBytes, memoryBytes } from '../onnx';
+import { encodeFloats, isFloatType } from '../weights/floats';
+import { pickColumns } from './columns';
+import type { PlannedParameter } from './parameters';
+import { makeTensor } from './tensors';
+
+/**
+ * New weights for a quantized projection, in the format of the model's own: copies take the stored numbers as they are,
+ * new numbers are quantized over their known range.
+ */
+
+/** Names of the parts behind `q2_proj.`. */
+const SUFFIX: Readonly<Record<QuantizedPart['role'], string>> = {
+  weight: 'weight',
+  scale: 'weight_scale',
+  zero_point: 'weight_zero_point',
+};
+
+/** Name of a part behind `q2_proj.`. */
+export function partName(role: QuantizedPart['role']): string {
+  return SUFFIX[role];
+}
+
+function newShape({ tensor, layout }: QuantizedPart, columns: number, outFeatures: number): number[] {
+  const shape = tensorShape(tensor);
+  if (layout === 'shared') return shape;
+  if (layout === 'columns') return [...shape.slice(0, -1), columns];
+  const [first = 1, ...rest] = shape;
+  return [(first / outFeatures) * columns, ...rest];
+}
+
+/** The parts of a second projection that holds the given columns of the first. */
+export function copiedParts(
+  model: Model,
+  projection: Projection,
+  quantized: QuantizedWeights,
+  columns: Int32Array,
+  prefix: string,
+): PlannedParameter[] {
+  return quantized.parts.map((part) => {
+    const shape = newShape(part, columns.length, projection.outFeatures);
+    const data =
+      part.layout === 'shared'
+        ? model.file.tensorBytes(part.tensor)
+        : pickColumns(
+            model,
+            part.tensor,
+            { columns: projection.outFeatures, outFirst: part.layout === 'rows' },
+            columns,
+          );
+    return {
+      suffix: `${prefix}.${partName(part.role)}`,
+      tensor: makeTensor(part.tensor.dataType ?? 0, shape, data),
+    };
+  });
+}
+
+/**
+ * The parts of a second projection with numbers from -bound to bound.
+ * @param numbers [columns, in], row-major; all zeros where the bound is 0
+ */
+export function quantizedParts(
+  projection: Projection,
+  quantized: QuantizedWeights,
+  columns: number,
+  numbers: Iterable<Float32Array>,
+  bound: number,
+  prefix: string,
+): PlannedParameter[] {
+  const middle = quantized.signed ? 0 : 2 ** (quantized.bits - 1);
+  const steps = 2 ** (quantized.bits - 1) - 1;
+  const scale = bound === 0 ? 1 : bound / steps;
+  return quantized.parts.map((part): PlannedParameter => {
+    const shape = newShape(part, columns, projection.outFeatures);
+    const type = part.tensor.dataType ?? 0;
+    const count = elementCount(shape);
+    const suffix = `${prefix}.${partName(part.role)}`;
+    switch (part.role) {
+      case 'scale':
+        if (!isFloatType(type)) throw new Error(`a scale of type ${type}`);
+        return {
+          suffix,
+          tensor: makeTensor(
+            type,
+            shape,
+            memoryBytes(encodeFloats(type, new Float32Array(count).fill(scale))),
+          ),
+        };
+      case 'zero_point': {
+        const packed =
+          quantized.format === 'blocks' && quantized.bits === 4 ? middle | (middle << 4) : middle;
+        return {
+          suffix,
+          tensor: makeTensor(
+            type,
+            shape,
+            memoryBytes(new Uint8Array(byteSize(type, count) ?? 0).fill(packed)),
+          ),
+        };
+      }
+      case 'weight': {
+        const level = (x: number) =>
+          Math.max(-steps - 1, Math.min(steps, Math.round(x / scale))) + zeroOf(quantized, middle);
+        const data =
+          quantized.format === 'blocks'
+            ? packRows(projection, quantized, columns, numbers, level)
+            : transposeRows(projection, columns, numbers, level);
+        return { suffix, tensor: makeTensor(type, shape, data) };
+      }
+      default:
+        return part.role satisfies never;
+    }
+  });
+}
+
+/** Without a stored zero point, signed and unsigned integers are counted from 0, blocks from the middle. */
+function zeroOf(quantized: QuantizedWeights, middle: number): number {
+  const stored = quantized.parts.some(({ role }) => role === 'zero_point');
+  return stored || quantized.format === 'blocks' ? middle : 0;
+}
+
+/** [columns, in] to bytes [in, columns]. */
+function transposeRows(
+  { inFeatures }: Projection,
+  columns: number,
+  numbers: Iterable<Float32Array>,
+  level: (x: number) => number,
+): ByteRange {
+  return computedBytes(columns * inFeatures, () => {
+    const bytes = new Uint8Array(columns * inFeatures);
+    let at = 0;
+    for (const chunk of numbers) {
+      for (const x of chunk) {
+        bytes[(at % inFeatures) * columns + Math.floor(at / inFeatures)] = level(x);
+        at++;
+      }
+    }
+    return [bytes];
+  });
+}
+
+/** [columns, in] to [columns, blocks, bytes]: numbers of 4 bits with the first in the low half of a byte. */
+function packRows(
+  { inFeatures }: Projection,
+  quantized: QuantizedWeights,
+  columns: number,
+  numbers: Iterable<Float32Array>,
+  level: (x: number) => number,
+): ByteRange {
+  const block = quantized.blockSize ?? 32;
+  const perByte = 8 / quantized.bits;
+  const rowBytes = (Math.ceil(inFeatures / block) * block) / perByte;
+  return computedBytes(columns * rowBytes, () => {
+    const bytes = new Uint8Array(columns * rowBytes);
+    let at = 0;
+    for (const chunk of numbers) {
+      for (const x of chunk) {
+        const inRow = at % inFeatures;
+        const byte = Math.floor(at / inFeatures) * rowBytes + Math.floor(inRow / perByte);
+        bytes[byte] = (bytes[byte] ?? 0) | (level(x) << ((inRow % perByte) * quantized.bits));
+        at++;
+      }
+    }
+    return [bytes];
+  });
+}
+
+/** True for formats whose new numbers diffx can write. */
+export function isWritable(quantized: QuantizedWeights): boolean {
+  return quantized.bits === 8 || (quantized.format === 'blocks' && quantized.bits === 4);
+}
