@@ -41,8 +41,24 @@ function hasColumns(axis: readonly Atom[]): boolean {
 
 /** An axis whose elements are not those it had: still columns where there were columns. */
 function changedAxis(axis: readonly Atom[], size: Dim | undefined): Atom[] {
-  if (size?.value === 1) return [];
-  return hasColumns(axis) ? mixedAxis(size) : leadAxis(size);
+  if (hasColumns(axis)) return mixedAxis(size);
+  return size?.value === 1 ? [] : leadAxis(size);
+}
+
+/**
+ * A view with a changed axis. One element of an axis of columns would look like a column that is known: lost.
+ */
+function withChangedAxis(
+  context: StepContext,
+  view: View,
+  index: number,
+  size: Dim | undefined,
+): View | LostView {
+  const axis = view.axes[index] ?? [];
+  if (hasColumns(axis) && size?.value === 1) {
+    return { node: context.node, found: 'one column, and which one is not known' };
+  }
+  return withAxis(view, index, changedAxis(axis, size));
 }
 
 function withAxis(view: View, index: number, axis: readonly Atom[], offset = 0): View {
@@ -107,12 +123,15 @@ function slice(context: StepContext): (View | LostView)[] {
     const size = axisSize(axis);
     const length = sliceLength(size, range);
     if (length?.equals(size) && range.step === 1) continue;
-    const start =
+    const front =
       range.start < 0 && size.value !== undefined ? Math.max(0, range.start + size.value) : range.start;
+    const start = size.value === undefined ? front : Math.min(front, size.value - 1);
     const cut = length?.value === undefined ? undefined : sliceAxis(axis, start, length.value, range.step);
-    view = cut
+    const next = cut
       ? withAxis(view, range.axis, cut.axis, cut.offset)
-      : withAxis(view, range.axis, changedAxis(axis, output?.[range.axis]));
+      : withChangedAxis(context, view, range.axis, output?.[range.axis]);
+    if ('node' in next) return [next];
+    view = next;
   }
   return [view];
 }
@@ -128,7 +147,7 @@ function split(context: StepContext): (View | LostView)[] {
     start += length ?? Number.NaN;
     return cut
       ? withAxis(context.source, axis, cut.axis, cut.offset)
-      : withAxis(context.source, axis, changedAxis(from, size));
+      : withChangedAxis(context, context.source, axis, size);
   });
 }
 
@@ -158,7 +177,7 @@ function gather(context: StepContext): (View | LostView)[] {
   return [
     cut
       ? withAxis(context.source, axis, cut.axis, cut.offset)
-      : withAxis(context.source, axis, changedAxis(from, output?.[axis])),
+      : withChangedAxis(context, context.source, axis, output?.[axis]),
   ];
 }
 
@@ -193,6 +212,16 @@ function expand(context: StepContext): (View | LostView)[] {
   return [spread(context.source, output)];
 }
 
+function tile(context: StepContext): (View | LostView)[] {
+  const repeats = context.shapes.context(context.node).elements(1);
+  if (!repeats) return lost(context, 'its repeats cannot be known before the model runs');
+  const axes = context.source.axes.map((axis, index): readonly Atom[] => {
+    const times = repeats[index];
+    return !times || times.value === 1 ? axis : [{ kind: 'repeat', size: times }, ...axis];
+  });
+  return [{ axes, offset: context.source.offset }];
+}
+
 /** Aligns a view with a shape it is broadcast to. */
 function spread(view: View, shape: readonly Dim[]): View {
   const axes = shape.map((size, index): readonly Atom[] => {
@@ -211,7 +240,11 @@ function concat(context: StepContext): (View | LostView)[] {
   if (joined) return [joined];
   const richest = parts.filter((part) => part !== undefined).sort((a, b) => richness(b) - richness(a))[0];
   const base = richest ?? context.source;
-  return [withAxis(base, axis, changedAxis(base.axes[axis] ?? [], output?.[axis]))];
+  const along = base.axes[axis] ?? [];
+  const sameColumns = parts.every((part) => !part || part.offset === base.offset || hasColumns(along));
+  if (!sameColumns)
+    return lost(context, 'different columns behind one another on an axis that is no column axis');
+  return [withAxis(base, axis, changedAxis(along, output?.[axis]))];
 }
 
 function richness(view: View): number {
@@ -297,7 +330,7 @@ const steps = new Map<string, Step>([
   ['Gather', gather],
   ['GatherND', gatherND],
   ['Expand', expand],
-  ['Tile', expand],
+  ['Tile', tile],
   ['Concat', concat],
   ['MatMul', product],
 ]);

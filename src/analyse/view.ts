@@ -172,7 +172,7 @@ export function sliceAxis(
   const [first, ...inner] = axis;
   if (first?.kind !== 'column') return undefined;
   const block = axisSize(inner).value;
-  if (block === undefined) return undefined;
+  if (block === undefined || (first.stride === undefined && length === block)) return undefined;
   if (step === 1 && start % block === 0 && length % block === 0) {
     const kept: Atom = { ...first, size: Dim.of(length / block) };
     const offset = first.stride === undefined ? 0 : (start / block) * first.stride;
@@ -181,7 +181,7 @@ export function sliceAxis(
   if (inner.length === 0) {
     const stride = first.stride === undefined ? undefined : first.stride * step;
     return {
-      axis: [{ kind: 'column', size: Dim.of(length), stride }],
+      axis: length === 1 ? [] : [{ kind: 'column', size: Dim.of(length), stride }],
       offset: first.stride === undefined ? 0 : start * first.stride,
     };
   }
