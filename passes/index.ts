@@ -2,6 +2,7 @@ import type { Passes } from '../src/rewrite/run';
 import { lowerDuplicateOperator, lowerDuplicateWrittenOut } from './lower-duplicate-heads';
 import { lowerSplitOperator, lowerSplitWrittenOut } from './lower-split-heads';
 import { attentionOperator } from './recognise-attention-operator';
+import { groupQueryAttention, multiHeadAttention, packedAttention } from './recognise-contrib-attention';
 import { softmaxAttention } from './recognise-softmax-attention';
 import { removeDeadNodes } from './remove-dead-nodes';
 
@@ -10,7 +11,13 @@ import { removeDeadNodes } from './remove-dead-nodes';
  * a candidate describes it, the first lowering that accepts a site writes it, and every clean-up runs.
  */
 export const passes: Passes = {
-  recognisers: [softmaxAttention, attentionOperator],
+  recognisers: [
+    softmaxAttention,
+    attentionOperator,
+    multiHeadAttention,
+    groupQueryAttention,
+    packedAttention,
+  ],
   lowerings: [lowerDuplicateWrittenOut, lowerDuplicateOperator, lowerSplitWrittenOut, lowerSplitOperator],
   cleanups: [removeDeadNodes],
 };

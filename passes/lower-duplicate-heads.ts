@@ -3,9 +3,15 @@ import type { OperatorCore, PlainScores, WrittenOutCore } from '../src/attention
 import type { Value } from '../src/ir';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
-import { cloneSlice, projectNegative } from '../src/rewrite/clone';
-import { doublePresents, splitPasts } from '../src/rewrite/key-cache';
+import { cloneSlice, projectNegative, type Substitution } from '../src/rewrite/clone';
+import {
+  doubleOperatorPresent,
+  doublePresents,
+  splitOperatorPast,
+  splitPasts,
+} from '../src/rewrite/key-cache';
 import type { Lowering } from '../src/rewrite/lowering';
+import { merged, negativeInputs, separated } from '../src/rewrite/operator-calls';
 import type { RewriteSession } from '../src/rewrite/session';
 
 /** Duplicate heads, scores written out: the slice from the projections on is copied with the second projections. */
@@ -84,16 +90,27 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const uses = [...core.output.uses];
   const after = site.scope.nodes[site.scope.nodes.indexOf(node) + 1];
   const builder = new Builder(site.scope, after, site.path);
-  const substitution = projectNegative(site, session, builder);
-  const pasts = splitPasts(site, session, substitution);
-  const inputs = [...node.inputs];
-  inputs[core.queryIndex] = cloneSlice(site.query.operand, substitution, builder);
-  inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
-  const [negative] = builder.copy(node, inputs, '/negative');
+  const inside = core.weightIndex !== undefined;
+  const substitution: Substitution = inside ? new Map() : projectNegative(site, session, builder);
+  const pasts = inside ? [] : splitPasts(site, session, substitution);
+  const inputs = negativeInputs(site, core, session, substitution, builder);
+  const own = core.cache ? splitOperatorPast(site, core.cache, session, inputs) : [];
+  const outputs = builder.copy(node, inputs, '/negative');
+  const [negative] = outputs;
   if (!negative) throw new Error(`${node.label}: no output`);
-  const start = { Y1: core.output, Y2: negative };
-  const [result] = session.differentialAttention(site, 'outputs', start, builder);
-  if (!result) throw new Error(`${site.path}: no result`);
-  const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
-  session.finish(site, 'outputs', start, { result, attended: result, uses, caches });
+  const start = {
+    Y1: separated(builder, site, core, core.output),
+    Y2: separated(builder, site, core, negative),
+  };
+  const [attended] = session.differentialAttention(site, 'outputs', start, builder);
+  if (!attended) throw new Error(`${site.path}: no result`);
+  const result = core.merged ? merged(builder, site, attended) : attended;
+  const presents = inside ? [] : doublePresents(site, session, substitution, builder);
+  const shown = core.cache ? doubleOperatorPresent(site, core.cache, session, outputs, builder) : [];
+  session.finish(site, 'outputs', start, {
+    result,
+    attended,
+    uses,
+    caches: [...pasts, ...own, ...presents, ...shown],
+  });
 }

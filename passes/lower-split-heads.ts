@@ -1,13 +1,12 @@
 import { Dim, type Shapes } from '../src/analyse';
 import type { LocatedSite } from '../src/attention/find';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
-import type { Value } from '../src/ir';
-import { fail } from '../src/match/outcome';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
 import { headAxisOf, joinHeads, pairValues, separateHeads, unpair } from '../src/rewrite/heads';
 import type { Lowering } from '../src/rewrite/lowering';
 import { mirrorHalves } from '../src/rewrite/mirror-halves';
+import { exchangedInputs, headAxis, merged, separated } from '../src/rewrite/operator-calls';
 import type { RewriteSession } from '../src/rewrite/session';
 
 /**
@@ -73,34 +72,28 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, site.scope.nodes[site.scope.nodes.indexOf(node) + 1], site.path);
   if (session.options.init === 'mirror') mirrorHalves(site, session.model);
-  const valueHeads = session.found.analysis.shapes.shape(core.values)?.[1]?.value;
-  if (valueHeads === undefined || (valueHeads > 1 && valueHeads % 2 === 1)) {
-    fail(
-      'heads-do-not-divide',
-      node,
-      'an even number of value heads',
-      `${valueHeads ?? 'an unknown number'}`,
-    );
-  }
-  const exchanged = valueHeads === 1 ? core.values : exchangeHalves(builder, core.values, valueHeads);
-  const inputs = [...node.inputs];
-  inputs[core.valueIndex] = exchanged;
-  const [second] = builder.copy(node, inputs, '/exchanged');
+  const [second] = builder.copy(node, exchangedInputs(site, core, session, builder), '/exchanged');
   if (!second) throw new Error(`${node.label}: no output`);
   const half = site.heads / 2;
-  const [straightFirst, straightSecond] = builder.halves(core.output, 1, half);
-  const [exchangedFirst, exchangedSecond] = builder.halves(second, 1, half);
+  const axis = headAxis(core);
+  const [straightFirst, straightSecond] = builder.halves(
+    separated(builder, site, core, core.output),
+    axis,
+    half,
+  );
+  const [exchangedFirst, exchangedSecond] = builder.halves(
+    separated(builder, site, core, second),
+    axis,
+    half,
+  );
   const start = {
     Y1: builder.concat([straightFirst, exchangedFirst], -1),
     Y2: builder.concat([exchangedSecond, straightSecond], -1),
   };
   const [attended] = session.differentialAttention(site, 'outputs', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
-  const result = unpair(builder, attended, 1, 4, site.heads, site.valueWidth);
+  const result = core.merged
+    ? merged(builder, site, attended)
+    : unpair(builder, attended, 1, 4, site.heads, site.valueWidth);
   session.finish(site, 'outputs', start, { result, attended, uses });
-}
-
-function exchangeHalves(builder: Builder, values: Value, heads: number): Value {
-  const [first, second] = builder.halves(values, 1, heads / 2);
-  return builder.concat([second, first], 1);
 }

@@ -99,11 +99,26 @@ export interface PlainScores {
 export interface OperatorCore {
   readonly kind: 'operator';
   readonly node: Node;
+  /** Which inputs hold queries, keys and values; all the same where one input is projected inside the operator. */
   readonly queryIndex: number;
   readonly keyIndex: number;
   readonly valueIndex: number;
   readonly values: Value;
   readonly output: Value;
+  /** True where values and output have heads and widths on one axis, [B, S, H * E]; false for [B, H, S, E]. */
+  readonly merged: boolean;
+  /** Input that holds the biases [q | k | v], which the operator adds. */
+  readonly biasIndex: number | undefined;
+  /** Input that holds the weights [in, q | k | v], where the operator projects. */
+  readonly weightIndex: number | undefined;
+  /** The caches that the operator joins by itself: [B, G, T, width], inputs and outputs by index. */
+  readonly cache: OperatorCache | undefined;
+}
+
+export interface OperatorCache {
+  readonly pastKey: number;
+  readonly pastValue: number;
+  readonly presentKey: number;
 }
 
 export interface SiteTraits {

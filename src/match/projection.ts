@@ -29,6 +29,8 @@ export interface ProjectionBias {
   readonly node: Node;
   readonly value: Value;
   readonly tensor: TensorProto;
+  /** Where the bias of the first column stands in the stored tensor. */
+  readonly offset: number;
 }
 
 /** A weight behind the operators that exporters leave in front of it. */
@@ -116,7 +118,9 @@ export function projectionType({ tensor, quantized }: Projection): number {
 function gemmBias(node: Node, columns: number): ProjectionBias | undefined {
   const value = node.inputs[2];
   const tensor = value && constantTensor(value);
-  return value && tensor && tensorShape(tensor).at(-1) === columns ? { node, value, tensor } : undefined;
+  return value && tensor && tensorShape(tensor).at(-1) === columns
+    ? { node, value, tensor, offset: 0 }
+    : undefined;
 }
 
 /** The Add behind a MatMul with a constant vector as long as there are columns. */
@@ -129,7 +133,7 @@ function addedBias(output: Value, columns: number, shapes: Shapes): ProjectionBi
   const shape = tensorShape(tensor);
   const vector = shape.at(-1) === columns && shape.slice(0, -1).every((dim) => dim === 1);
   const sameRank = shapes.shape(add.outputs[0])?.length === shapes.shape(output)?.length;
-  return vector && sameRank ? { node: add, value, tensor } : undefined;
+  return vector && sameRank ? { node: add, value, tensor, offset: 0 } : undefined;
 }
 
 /** True for a scalar constant, however it is stored. */

@@ -1,6 +1,7 @@
 import { ancestors, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { CachedKeys } from '../attention/record';
+import type { OperatorCache } from '../attention/site';
 import type { Graph, Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { attribute } from './attributes';
@@ -136,28 +137,91 @@ export function doublePresents(
   substitution: Substitution,
   builder: Builder,
 ): CachedKeys[] {
-  const shown = shownKeys(site);
-  return shown.map(({ value, nodes }) => {
+  const starts = [
+    site.key.separated,
+    ...keyPath(site).flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
+  ];
+  return shownKeys(site, starts).map(({ value, nodes }) => {
     const view = keyViews(site, session, nodes).get(value);
     const axis = view && headAxis(view, site);
-    if (axis === undefined)
+    if (axis === undefined) {
       fail(
         'cache',
         value.producer ?? site.anchor,
         'a present with heads on an axis of its own',
         `'${value.name}'`,
       );
-    const negative = cloneSlice(value, substitution, builder);
-    const { name } = value;
-    const end = new Builder(site.scope, undefined, site.path);
-    const both = end.op('Concat', [value, negative], {
-      attributes: [attribute.int('axis', axis)],
-      name: 'present_keys',
-    });
-    takeOver(value, both, []);
-    site.scope.setType(both, doubledType(both.type, axis));
-    followOwner(site.scope, site.scope.outputs.indexOf(both), axis, session);
-    return { name, kind: 'present', axis, heads: site.kvHeads };
+    }
+    return doubleOutput(site, session, value, cloneSlice(value, substitution, builder), axis);
+  });
+}
+
+function doubleOutput(
+  site: LocatedSite,
+  session: RewriteSession,
+  value: Value,
+  negative: Value,
+  axis: number,
+): CachedKeys {
+  const { name } = value;
+  const end = new Builder(site.scope, undefined, site.path);
+  const both = end.op('Concat', [value, negative], {
+    attributes: [attribute.int('axis', axis)],
+    name: 'present_keys',
+  });
+  takeOver(value, both, []);
+  site.scope.setType(both, doubledType(both.type, axis));
+  followOwner(site.scope, site.scope.outputs.indexOf(both), axis, session);
+  return { name, kind: 'present', axis, heads: site.kvHeads };
+}
+
+/** Axis of the heads in the caches of operators: [B, G, T, width]. */
+const OPERATOR_HEADS = 1;
+
+/** Gives the negative call of an operator the negative half of its past keys. */
+export function splitOperatorPast(
+  site: LocatedSite,
+  cache: OperatorCache,
+  session: RewriteSession,
+  inputs: (Value | undefined)[],
+): CachedKeys[] {
+  const past = inputs[cache.pastKey];
+  if (!past) return [];
+  const fed = fedThrough(past, site, session);
+  if (!fed || fed.nodes.length > 0) {
+    fail('cache', site.anchor, 'past keys that are an input of the model', `'${past.name}'`);
+  }
+  const halves = session.splitInput(fed.source, OPERATOR_HEADS, site.kvHeads);
+  inputs[cache.pastKey] = halves.negative;
+  return [
+    {
+      name: session.originalInput(halves.positive).name,
+      kind: 'past',
+      axis: OPERATOR_HEADS,
+      heads: site.kvHeads,
+    },
+  ];
+}
+
+/** Replaces the present keys of an operator by those of both calls. */
+export function doubleOperatorPresent(
+  site: LocatedSite,
+  cache: OperatorCache,
+  session: RewriteSession,
+  negative: readonly (Value | undefined)[],
+  builder: Builder,
+): CachedKeys[] {
+  const { node } = site.core.kind === 'operator' ? site.core : { node: site.anchor };
+  const present = node.outputs[cache.presentKey];
+  const second = negative[cache.presentKey];
+  if (!present || !second) return [];
+  const substitution: Substitution = new Map([[present, second]]);
+  return shownKeys(site, [present]).map(({ value, nodes }) => {
+    if (nodes.some((each) => !each.is('Cast', 'Identity'))) {
+      fail('cache', node, 'present keys that are an output of the model', `'${value.name}'`);
+    }
+    const late = new Builder(site.scope, undefined, builder.prefix);
+    return doubleOutput(site, session, value, cloneSlice(value, substitution, late), OPERATOR_HEADS);
   });
 }
 
@@ -166,14 +230,11 @@ interface ShownKeys {
   readonly nodes: readonly Node[];
 }
 
-/** Outputs of the scope that the keys reach through layout and casts. */
-function shownKeys(site: LocatedSite): ShownKeys[] {
+/** Outputs of the scope that keys reach through layout and casts. */
+function shownKeys(site: LocatedSite, starts: readonly Value[]): ShownKeys[] {
   const found: ShownKeys[] = [];
   const seen = new Set<Value>();
-  const open: ShownKeys[] = [
-    site.key.separated,
-    ...keyPath(site).flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
-  ].map((value) => ({ value, nodes: [] }));
+  const open: ShownKeys[] = starts.map((value) => ({ value, nodes: [] }));
   for (let at = open.pop(); at; at = open.pop()) {
     const { value, nodes } = at;
     if (seen.has(value)) continue;

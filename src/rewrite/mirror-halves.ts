@@ -1,4 +1,4 @@
-import { constantSource } from '../analyse';
+import { constantSource, elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { Side } from '../attention/site';
 import type { Model, Value } from '../ir';
@@ -28,8 +28,11 @@ export function mirrorHalves(site: LocatedSite, model: Model): void {
       );
     }
     if (projection.bias) {
+      const { offset, tensor } = projection.bias;
+      const shift = (column: number) => column + offset;
+      const vector = { columns: elementCount(tensorShape(tensor)), outFirst: true };
       replace(model, side, projection.bias.value, projection.bias.tensor, (tensor) =>
-        overwriteColumns(model, tensor, { columns: outFeatures, outFirst: true }, from, to),
+        overwriteColumns(model, tensor, vector, from.map(shift), to.map(shift)),
       );
     }
   }

@@ -79,10 +79,14 @@ export function planProjection(
   const planned = planWeight(model, site, which, side, options);
   const dataType = projectionType(projection);
   if (projection.bias) {
-    const { tensor } = projection.bias;
+    const { tensor, offset } = projection.bias;
     const type = tensor.dataType ?? dataType;
     const data = copies
-      ? biasColumns(model, tensor, columns)
+      ? biasColumns(
+          model,
+          tensor,
+          columns.map((column) => column + offset),
+        )
       : floats(type, columns.length, zeros(columns.length));
     planned.push({ suffix: `${which}.bias`, tensor: makeTensor(type, [columns.length], data) });
   }
