@@ -148,6 +148,7 @@ export function broadcast(a: readonly Dim[], b: readonly Dim[]): Dim[] {
     const y = b[b.length - rank + index];
     if (!x || x.value === 1) return y ?? Dim.of(1);
     if (!y || y.value === 1) return x;
-    return y.value !== undefined ? y : x;
+    if (y.value !== undefined) return y;
+    return x.isUnknown ? y : x;
   });
 }

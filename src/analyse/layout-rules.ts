@@ -235,7 +235,7 @@ export const layoutRules: Record<string, Rule> = {
     const repeats = context.elements(1);
     return [{ shape: shape?.map((dim, index) => dim.times(repeats?.[index] ?? Dim.unknown())) }];
   },
-  GatherElements: (context) => [{ shape: context.shape(1) }],
+  GatherElements: (context) => [{ shape: context.shape(1) ?? context.shape(0)?.map(() => Dim.unknown()) }],
   GatherND: (context) => {
     const data = context.shape(0);
     const indices = context.shape(1);
