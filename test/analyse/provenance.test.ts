@@ -117,8 +117,9 @@ test('random chains of layout operators', async () => {
     fc.asyncProperty(steps, async (chosen) => {
       const chain = chainOf([B, S, C], chosen);
       const names = chain.shapes.map((_, i) => `v${i}`);
-      for (const { view, actual } of await follow(chain.text, names)) {
+      for (const { view, shape, actual } of await follow(chain.text, names)) {
         all++;
+        expect(shape).toEqual(actual?.shape.map(String));
         if (view && 'axes' in view) check(view, actual, counts);
       }
     }),
@@ -128,4 +129,83 @@ test('random chains of layout operators', async () => {
   expect(counts.values / all).toBeGreaterThan(0.5);
   expect(counts.columns / all).toBeGreaterThan(0.4);
   expect(counts.rows / all).toBeGreaterThan(0.3);
+});
+
+describe('what is combined is not taken for a column', () => {
+  /** The view of a value of a small graph, as text: `size@stride` for columns, `size` for the rest; one axis after `|`. */
+  function viewOf(nodes: string, name: string, constants = ''): string {
+    const model =
+      textModel(`g (float[B, S, 8] x, float[T, 8] table) => (float y) <${constants || 'float unused = {0}'}> {
+      ${nodes}
+      y = ReduceSum <keepdims = 0> (${name})
+    }`);
+    const leading = [Dim.symbol('B'), Dim.symbol('S')];
+    const start = new Map([[valueNamed(model, 'x'), projectionView(leading, 8)]]);
+    const view = followViews(new Shapes(model), start, model.graph.nodes).get(valueNamed(model, name));
+    if (!view) return 'none';
+    if ('node' in view) return `lost at ${view.node.label}: ${view.found}`;
+    const atom = (each: Atom) =>
+      each.kind === 'column'
+        ? `${each.size}@${each.stride ?? '?'}`
+        : each.kind === 'lead'
+          ? `${each.size}`
+          : `${each.size} times`;
+    return `${view.axes.map((axis) => axis.map(atom).join(' ')).join(' | ')} + ${view.offset}`;
+  }
+  const heads = `
+      four = Reshape (x, split)
+      q = Transpose <perm = [0, 2, 1, 3]> (four)`;
+  const split = 'int64[4] split = {0, 0, 2, 4}';
+
+  test('heads have strides of their width', () => {
+    expect(viewOf(heads, 'q', split)).toBe('B | 2@4 | S | 4@1 + 0');
+  });
+
+  test('a rotary embedding combines columns of a head, and keeps heads apart', () => {
+    const rotary = `${heads}
+      first, second = Split <axis = -1> (q)
+      negated = Neg (second)
+      turned = Concat <axis = -1> (negated, first)`;
+    expect(viewOf(rotary, 'turned', split)).toMatch(/^B \| 2@4 \| S \| 4@\? /);
+    expect(viewOf(rotary, 'first', split)).toBe('B | 2@4 | S | 2@1 + 0');
+    expect(viewOf(rotary, 'second', split)).toBe('B | 2@4 | S | 2@1 + 2');
+  });
+
+  test('keys that stand behind cached ones are columns still, on rows that are not those of the projection', () => {
+    expect(
+      viewOf(
+        `${heads}\n joined = Concat <axis = 2> (past, q)`,
+        'joined',
+        `${split}, float[1, 2, 5, 4] past = {...}`,
+      ),
+    ).toBe('B | 2@4 | 5 + S | 4@1 + 0');
+  });
+
+  test('a product mixes the last axis and nothing else', () => {
+    expect(viewOf(`${heads}\n p = MatMul (q, w)`, 'p', `${split}, float[4, 3] w = {...}`)).toBe(
+      'B | 2@4 | S | 3@? + 0',
+    );
+  });
+
+  test('what is summed is gone', () => {
+    expect(viewOf(`${heads}\n m = ReduceMean <axes = [-1]> (q)`, 'm', split)).toBe('B | 2@4 | S |  + 0');
+  });
+
+  test('shapes that only the run knows are lost with the node that makes them', () => {
+    expect(viewOf('["n"] r = Reshape (x, made)\n made = Cast <to = 7> (table)', 'r')).toMatch(/^lost at n: /);
+  });
+
+  test('the shape arithmetic of exporters is followed', () => {
+    const dynamic = `
+      shape = Shape (x)
+      batch = Gather <axis = 0> (shape, zero)
+      rows = Gather <axis = 0> (shape, one)
+      batch1 = Unsqueeze (batch, first)
+      rows1 = Unsqueeze (rows, first)
+      target = Concat <axis = 0> (batch1, rows1, two, open)
+      r = Reshape (x, target)`;
+    const constants =
+      'int64 zero = {0}, int64 one = {1}, int64[1] first = {0}, int64[1] two = {2}, int64[1] open = {-1}';
+    expect(viewOf(dynamic, 'r', constants)).toBe('B | S | 2@4 | 4@1 + 0');
+  });
 });
