@@ -223,7 +223,7 @@ describe('targets', () => {
 });
 
 describe('a full disk', () => {
-  const disk = path.join(workFolder(undefined), 'disk');
+  const disk = path.join(workFolder(null), 'disk');
   fs.mkdirSync(disk);
   // Only root may mount; where that is not allowed, /dev/full above stands for it.
   const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', disk], { encoding: 'utf8' });

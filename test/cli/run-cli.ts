@@ -36,8 +36,8 @@ export function documentOf({ stdout }: Run): Record<string, unknown> {
   return JSON.parse(stdout);
 }
 
-/** A new folder with `model.onnx` in it, unless another content is given. */
-export function workFolder(model: string | Uint8Array | undefined = LLAMA): string {
+/** A new folder with `model.onnx` in it: the Llama, another model, or (null) none. */
+export function workFolder(model: string | Uint8Array | null = LLAMA): string {
   const folder = fs.mkdtempSync(path.join(temporaryFolder(), 'cli-'));
   const file = path.join(folder, 'model.onnx');
   if (typeof model === 'string') fs.copyFileSync(model, file);

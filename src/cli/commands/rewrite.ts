@@ -2,6 +2,7 @@ import * as path from 'node:path';
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { errors } from '../../errors';
+import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
 import type { Submit } from '../program';
 import { addCommonOptions, type CommonOptions, numberOption } from './options';
@@ -54,7 +55,10 @@ export function addRewrite(program: Command, submit: Submit): void {
     .action((input: string, options: RewriteCommandOptions) => {
       refuseContradictions(options, command);
       if (options.output === '-' && isatty(1)) throw errors.terminal();
-      return submit('rewrite', toJob(input, options), options);
+      const job = toJob(input, options);
+      // The job does so too; here it is said before the compiler is loaded.
+      resolveOptions(job);
+      return submit('rewrite', job, options);
     });
   for (const name of NORM_OPTIONS) {
     command.on(`option:${name}`, () => command.setOptionValue(given(name), true));

@@ -1,0 +1,100 @@
+/** The program among other programs: signals, closed pipes, terminals. */
+import { spawn, spawnSync } from 'node:child_process';
+import * as path from 'node:path';
+import { writeModel } from '../../src/onnx';
+import { llama } from '../bench/llama';
+import { filesIn, LLAMA, MAIN, workFolder } from './run-cli';
+
+/** Large enough that writing it takes a while. */
+const LARGE = { layers: 2, hidden: 1024, heads: 16, kvHeads: 4, intermediate: 2816, vocab: 16000 };
+
+describe('signals', () => {
+  const folder = workFolder(null);
+  beforeAll(() => writeModel(llama(LARGE), path.join(folder, 'model.onnx')));
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s while it writes leaves nothing behind', async (signal) => {
+    const child = spawn(process.execPath, [MAIN, 'rewrite', 'model.onnx'], { cwd: folder });
+    let told = false;
+    let output = '';
+    child.stderr.on('data', (text) => {
+      output += text;
+    });
+    const timer = setInterval(() => {
+      if (told || !filesIn(folder).some((name) => name.startsWith('.diffx-'))) return;
+      told = true;
+      child.kill(signal);
+    }, 1);
+    const ended = await new Promise((resolve) => child.on('exit', (_, by) => resolve(by)));
+    clearInterval(timer);
+    expect(told).toBe(true);
+    expect(ended).toBe(signal);
+    expect(output).toBe('');
+    expect(filesIn(folder)).toEqual(['model.onnx']);
+  });
+});
+
+describe('a reader that goes away', () => {
+  const shell = (command: string, cwd: string) => {
+    const run = spawnSync('sh', ['-c', command], {
+      cwd,
+      encoding: 'utf8',
+      env: { ...process.env, MAIN, NODE: process.execPath },
+    });
+    return { code: run.status, stdout: run.stdout, stderr: run.stderr };
+  };
+
+  test('of text', () => {
+    expect(shell(`"$NODE" "$MAIN" inspect ${LLAMA} --json | true`, '/')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+  });
+
+  test('of a model', () => {
+    const folder = workFolder();
+    const run = shell('"$NODE" "$MAIN" rewrite model.onnx -q -o - | head -c 10 | wc -c', folder);
+    expect(run).toEqual({ code: 0, stdout: expect.stringMatching(/^ *10\n$/), stderr: '' });
+    expect(filesIn(folder)).toEqual(['model.onnx']);
+  });
+});
+
+describe('a terminal', () => {
+  // `script` of util-linux runs a command in a terminal of its own.
+  const util = spawnSync('script', ['--version'], { encoding: 'utf8' });
+  const available = util.stdout?.includes('util-linux') === true;
+  const onTerminal = available ? test : test.skip;
+
+  /** What a terminal of 80 columns shows. */
+  function shown(args: string, folder: string, environment: NodeJS.ProcessEnv = {}) {
+    const command = `stty cols 80; "${process.execPath}" "${MAIN}" ${args}`;
+    const run = spawnSync('script', ['-qec', command, '/dev/null'], {
+      cwd: folder,
+      encoding: 'utf8',
+      input: '',
+      env: { ...process.env, TERM: 'xterm', NO_COLOR: '', ...environment },
+    });
+    return { code: run.status, text: run.stdout.replaceAll('\r\n', '\n') };
+  }
+
+  onTerminal('has colour and 80 columns', () => {
+    const { text } = shown('inspect model.onnx', workFolder());
+    expect(text).toContain('\u001b[1mmodel.onnx\u001b[0m');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are taken out
+    const lines = text.replace(/\u001b\[\d+m/g, '').split('\n');
+    expect(lines.some((line) => line.includes('self_attn'))).toBe(true);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  onTerminal('has no colour with NO_COLOR, nor where TERM is dumb', () => {
+    const folder = workFolder();
+    expect(shown('inspect model.onnx', folder, { NO_COLOR: '1' }).text).not.toContain('\u001b');
+    expect(shown('inspect model.onnx', folder, { TERM: 'dumb' }).text).not.toContain('\u001b');
+  });
+
+  onTerminal('gets no model', () => {
+    const { code, text } = shown('rewrite model.onnx -o -', workFolder());
+    expect(code).toBe(2);
+    expect(text).toMatch(/standard output is a terminal/);
+  });
+});

@@ -1,0 +1,62 @@
+/** `diffx verify`: the verdict, its numbers and its exit code. What it finds is the subject of test/verify. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { derive, encode, mapTensors, memoryBytes, readModel } from '../../src/onnx';
+import { diffx, documentOf, filesIn, workFolder } from './run-cli';
+
+const folder = workFolder();
+const files = ['broken.onnx', 'model.diff.onnx', 'model.onnx'];
+
+beforeAll(() => {
+  diffx(['rewrite', 'model.onnx', '-q', '--init', 'preserve'], folder);
+  const rewritten = readModel(path.join(folder, 'model.diff.onnx'));
+  const proto = mapTensors('ModelProto', rewritten.proto, (tensor) => {
+    if (tensor.name !== 'm.model.layers.1.self_attn.q2_proj.weight') return tensor;
+    const bytes = Uint8Array.from(rewritten.tensorBytes(tensor).read());
+    bytes[3] = (bytes[3] ?? 0) ^ 0x80; // the sign of the first number
+    return derive(tensor, { rawData: memoryBytes(bytes) });
+  });
+  fs.writeFileSync(path.join(folder, 'broken.onnx'), encode('ModelProto', proto).read());
+});
+
+test('a rewrite that keeps the function is verified, output by output', () => {
+  const run = diffx(['verify', 'model.onnx', 'model.diff.onnx'], folder);
+  expect([run.code, run.stderr]).toEqual([0, '']);
+  expect(run.stdout).toMatch(/^model\.diff\.onnx: verified against model\.onnx on cpu\n/);
+  expect(run.stdout).not.toContain('FAIL');
+  expect(run.stdout).toMatch(
+    /\n {2}output +max abs +max rel +rms +cosine +top-1\n {2}logits +\d.*100\.0 %\n/,
+  );
+  expect(filesIn(folder)).toEqual(files);
+});
+
+test('a changed weight is found: exit 1, the layer is named', () => {
+  const run = diffx(['verify', 'model.onnx', 'broken.onnx'], folder);
+  expect(run.code).toBe(1);
+  expect(run.stdout).toMatch(/^broken\.onnx: not verified against model\.onnx/);
+  expect(run.stdout).toContain('  FAIL  ');
+  expect(run.stderr).toMatch(
+    /^error: broken\.onnx: verification failed: .*layers\.1\.self_attn.*\nhint: .+\n$/,
+  );
+  const quiet = diffx(['verify', 'model.onnx', 'broken.onnx', '-q'], folder);
+  expect([quiet.code, quiet.stdout]).toEqual([1, '']);
+});
+
+test('--json prints the report, with the error where there is one', () => {
+  const good = documentOf(diffx(['verify', 'model.onnx', 'model.diff.onnx', '--json'], folder));
+  expect(good).toMatchObject({ schemaVersion: 1, command: 'verify', passed: true, keepsFunction: true });
+  expect(good['error']).toBeUndefined();
+  const bad = documentOf(diffx(['verify', 'model.onnx', 'broken.onnx', '--json'], folder));
+  expect(bad).toMatchObject({ passed: false, error: { code: 'verification-failed', exitCode: 1 } });
+});
+
+test('--atol decides how far apart outputs may be', () => {
+  const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--atol', '1e-12'], folder);
+  expect(run.code).toBe(1);
+});
+
+test('--provider: exit 2 for a name that does not exist', () => {
+  const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--provider', 'gpu'], folder);
+  expect(run.code).toBe(2);
+  expect(run.stderr).toMatch(/^error: 'gpu' is no execution provider/);
+});
