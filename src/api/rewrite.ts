@@ -26,6 +26,7 @@ export interface RewriteOutput extends RunResult {
 export function rewriteModel(path: string, settings: RewriteFileSettings = {}): RewriteOutput {
   const options = resolveOptions(settings);
   const file = readModel(path);
+  file.startHash();
   const checkpoint = settings.weights === undefined ? undefined : openSafetensors(settings.weights);
   const model = load(file);
   const result = runRewrite(model, passes, options, {

@@ -1,4 +1,5 @@
 import type { Model } from '../ir';
+import { lazyEntry } from '../onnx';
 
 /** What a rewritten model says of itself, in `metadata_props`. */
 
@@ -84,12 +85,19 @@ export interface RewriteRecord {
   readonly loaded: Readonly<Record<string, string>>;
 }
 
-/** Writes the record into the metadata of a model. */
-export function writeRecord(model: Model, record: RewriteRecord): void {
+/** A SHA-256 in hex. */
+const HASH_LENGTH = 64;
+
+/** Writes the record into the metadata of a model. The hash of the source is asked for when the model is written. */
+export function writeRecord(
+  model: Model,
+  record: Omit<RewriteRecord, 'sourceHash'>,
+  sourceHash: () => string,
+): void {
   model.setMetadata(METADATA.version, record.version);
   model.setMetadata(METADATA.preset, record.options.preset);
   model.setMetadata(METADATA.options, JSON.stringify(record.options));
-  model.setMetadata(METADATA.source, record.sourceHash);
+  model.setEntry(lazyEntry(METADATA.source, HASH_LENGTH, sourceHash));
   model.setMetadata(METADATA.layers, JSON.stringify(record.layers));
   if (Object.keys(record.loaded).length > 0)
     model.setMetadata(METADATA.loaded, JSON.stringify(record.loaded));

@@ -71,10 +71,15 @@ export class Model {
 
   /** Sets a metadata entry. */
   setMetadata(key: string, value: string): void {
+    this.setEntry({ key, value });
+  }
+
+  /** Sets a metadata entry that may be computed later. */
+  setEntry(entry: StringStringEntry): void {
     const old = [...this.metadata];
-    const at = this.metadata.findIndex((entry) => entry.key === key);
-    if (at >= 0) this.metadata[at] = { key, value };
-    else this.metadata.push({ key, value });
+    const at = this.metadata.findIndex(({ key }) => key === entry.key);
+    if (at >= 0) this.metadata[at] = entry;
+    else this.metadata.push(entry);
     this.journal.record(() => {
       this.metadata.splice(0, this.metadata.length, ...old);
     });

@@ -88,7 +88,6 @@ function publish(step: Step, last: boolean): void {
     if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, previousOf(step));
     fs.renameSync(step.temporary, step.target);
     step.published = true;
-    syncFolder(path.dirname(step.target));
   });
 }
 
@@ -112,20 +111,6 @@ function linkOrCopy(from: string, to: string): void {
     fs.linkSync(from, to);
   } catch {
     fs.copyFileSync(from, to);
-  }
-}
-
-/** Makes a rename durable where the system can; elsewhere it is so anyway or cannot be helped. */
-function syncFolder(folder: string): void {
-  try {
-    const descriptor = fs.openSync(folder, 'r');
-    try {
-      fs.fsyncSync(descriptor);
-    } finally {
-      fs.closeSync(descriptor);
-    }
-  } catch {
-    // Windows opens no folders; some file systems sync none.
   }
 }
 
@@ -158,7 +143,6 @@ function writeTo(file: string, flags: string, { path: target, bytes }: Output): 
     }
     put(gathered.subarray(0, waiting));
     if (total !== bytes.length) throw new Error(`${target}: ${bytes.length} bytes announced, ${total} given`);
-    if (flags === 'wx') on(target, () => fs.fsyncSync(descriptor));
   } finally {
     fs.closeSync(descriptor);
   }

@@ -6,6 +6,7 @@ export { decode } from './decode';
 export { encode } from './encode';
 export { isExternal } from './external-data';
 export type { TensorBytes } from './layout';
+export { lazyEntry } from './lazy-entry';
 export * from './messages';
 export { type ModelFile, parseModel, readModel } from './model-file';
 export { openSource, type Source } from './source';

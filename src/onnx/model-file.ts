@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import * as path from 'node:path';
 import { DiffxError, errors } from '../errors';
+import { hashInBackground } from './background-hash';
 import type { ByteRange } from './bytes';
 import { decodeSource } from './decode';
 import { otherFormat } from './diagnose';
@@ -28,6 +29,8 @@ export interface ModelFile {
   tensorBytes(tensor: TensorProto): ByteRange;
   /** SHA-256 (hex) of the model file. */
   sha256(): string;
+  /** Begins to compute `sha256` on another thread, where the file is large enough for that to pay. */
+  startHash(): void;
   /** SHA-256 (hex) of each side file. */
   externalSha256(): readonly { location: string; sha256: string }[];
   /** Locations of side files, as the model spells them, in the order of first use. */
@@ -88,8 +91,17 @@ class OpenModel implements ModelFile {
   readonly tensorBytes = (tensor: TensorProto): ByteRange =>
     isExternal(tensor) ? externalBytes(tensor, this.side(tensor)) : inlineBytes(tensor);
 
+  /** The hash that another thread is working on. */
+  private pending: (() => string | undefined) | undefined;
+
+  startHash(): void {
+    if (this.digest === undefined && this.directory !== undefined) {
+      this.pending ??= hashInBackground(this.path, this.size);
+    }
+  }
+
   sha256(): string {
-    this.digest ??= hash(this.source.range(0, this.size));
+    this.digest ??= this.pending?.() ?? hash(this.source.range(0, this.size));
     return this.digest;
   }
 

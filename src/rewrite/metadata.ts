@@ -11,13 +11,13 @@ export function stampMetadata(
   weights: LoadReport | undefined,
 ): void {
   const { model, options, layers } = session;
-  writeRecord(model, {
+  const record = {
     version: inputs.version,
-    sourceHash: inputs.sourceHash(),
     options: { ...options, layers: options.layers?.text },
     layers,
     loaded: weights ? hashLoaded(model, weights) : {},
-  });
+  };
+  writeRecord(model, record, inputs.sourceHash);
 }
 
 function hashLoaded(model: Model, weights: LoadReport): Record<string, string> {
