@@ -3,7 +3,7 @@ import { constantSource } from '../analyse';
 import type { Model } from '../ir';
 import { Analysis } from '../match/context';
 import { attempt, type Reason } from '../match/outcome';
-import { attentionPath, pathKind, pathNumbers } from './path';
+import { attentionPath, nearbyLayer, pathKind, pathNumbers } from './path';
 import type { Recogniser } from './recogniser';
 import type { AttentionSite } from './site';
 
@@ -69,11 +69,12 @@ function locate(sites: readonly AttentionSite[]): LocatedSite[] {
   const pathByWeights = new Map<string, string>();
   const taken = new Set<string>();
   const uses = new Map<string, number>();
+  const guessed = guessPaths(sites.filter((site) => attentionPath(site) === undefined));
   const named = sites.map((site) => {
     const weights = weightKey(site);
     let path = pathByWeights.get(weights);
     if (path === undefined) {
-      path = uniquePath(attentionPath(site) ?? `attention.${pathByWeights.size}`, taken);
+      path = uniquePath(attentionPath(site) ?? guessed.get(site) ?? `attention.${pathByWeights.size}`, taken);
       pathByWeights.set(weights, path);
     }
     uses.set(path, (uses.get(path) ?? 0) + 1);
@@ -96,6 +97,23 @@ function locate(sites: readonly AttentionSite[]): LocatedSite[] {
   );
   const order = (site: LocatedSite) => rank.get(site.path)?.kind ?? 0;
   return located.sort((a, b) => order(a) - order(b) || a.depth - b.depth);
+}
+
+/**
+ * Paths from the names around, for attentions whose own are lost: behind them, or before them where that does not tell
+ * them apart (layers whose norm stands in front, run in parallel with the feed-forward part).
+ */
+function guessPaths(sites: readonly AttentionSite[]): Map<AttentionSite, string> {
+  for (const direction of ['behind', 'before'] as const) {
+    const layers = sites.map((site) =>
+      nearbyLayer(direction === 'behind' ? site.core.output : site.query.projection.input, direction),
+    );
+    const known = layers.filter((layer) => layer !== undefined);
+    if (known.length === sites.length && new Set(known).size === sites.length) {
+      return new Map(sites.map((site, index) => [site, `${layers[index]}.attention`]));
+    }
+  }
+  return new Map();
 }
 
 function uniquePath(wish: string, taken: Set<string>): string {

@@ -55,7 +55,7 @@ function owner(projection: Projection): OwnedBy | undefined {
   for (const value of values) {
     const source = value && parameterBehind(value);
     const named = source && moduleOfParameter(source.name);
-    if (named) return { module: named.module, linear: /^(weight|bias|kernel|W|b)$/.test(named.leaf) };
+    if (named) return { module: named.module, linear: /^(weight|bias|kernel|W|b)(_|$)/.test(named.leaf) };
   }
   return undefined;
 }
@@ -122,4 +122,35 @@ export function pathKind(path: string): string {
 /** The numbers of a path, outermost first. */
 export function pathNumbers(path: string): number[] {
   return [...path.matchAll(/\d+/g)].map((match) => Number(match[0]));
+}
+
+/** How far a named parameter may be from an attention to tell the layer it is in. */
+const NEARBY = 40;
+
+/**
+ * The numbered module around the nearest named parameter, behind or before an attention: `model.layers.3` for
+ * `model.layers.3.input_layernorm.weight`. Optimizers leave such names where they drop those of the attention.
+ */
+export function nearbyLayer(start: Value, direction: 'before' | 'behind'): string | undefined {
+  const seen = new Set<Node>();
+  const open: Value[] = [start];
+  for (let value = open.shift(); value && seen.size < NEARBY; value = open.shift()) {
+    const nodes = direction === 'before' ? (value.producer ? [value.producer] : []) : value.readers;
+    for (const node of nodes) {
+      if (seen.has(node)) continue;
+      seen.add(node);
+      const layer = node.inputs.flatMap((input) => (input ? (layerOfParameter(input) ?? []) : []))[0];
+      if (layer !== undefined) return layer;
+      const next = direction === 'before' ? node.inputs : node.outputs;
+      open.push(...next.flatMap((each) => each ?? []));
+    }
+  }
+  return undefined;
+}
+
+function layerOfParameter(value: Value): string | undefined {
+  if (!value.isInitializer) return undefined;
+  const parts = moduleOfParameter(value.name)?.module.split('.') ?? [];
+  const last = parts.findLastIndex((part) => /^\d+$/.test(part));
+  return last < 0 ? undefined : parts.slice(0, last + 1).join('.');
 }
