@@ -18,21 +18,26 @@ function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
   const [query, key, values] = node.inputs;
   const output = node.outputs[0];
   const rank = shapes.shape(query)?.length;
-  if (!query || !key || !values || !output || rank !== 4) {
-    fail('operator-form', node, 'queries of rank 4', rank === undefined ? 'an unknown rank' : `rank ${rank}`);
+  if (!query || !key || !values || !output || (rank !== 3 && rank !== 4)) {
+    fail(
+      'operator-form',
+      node,
+      'queries of rank 3 or 4',
+      rank === undefined ? 'an unknown rank' : `rank ${rank}`,
+    );
   }
-  if (node.inputs[4] || node.outputs[1])
-    fail('cache', node, 'no cache inside the operator', 'past or present keys');
   if (node.outputs[3]) fail('operator-form', node, 'no output of scores', `'${node.outputs[3].name}'`);
-  const width = frontAxis(-1, rank);
-  const q = traceSide(query, width, undefined, node, dataflow, shapes);
-  const k = traceSide(key, width, undefined, node, dataflow, shapes);
-  const valueWidth = shapes.shape(values)?.at(-1)?.value;
-  if (valueWidth === undefined)
-    fail('heads-unknown', node, 'values of known width', 'a width that is no number');
+  const merged = rank === 3;
+  const heads = (attribute: string) => (merged ? (node.int(attribute) ?? 0) : undefined);
+  const widthAxis = merged ? undefined : frontAxis(-1, rank);
+  const q = traceSide(query, widthAxis, heads('q_num_heads'), node, dataflow, shapes);
+  const k = traceSide(key, widthAxis, heads('kv_num_heads'), node, dataflow, shapes);
+  const width = shapes.shape(values)?.at(-1)?.value;
+  if (width === undefined) fail('heads-unknown', node, 'values of known width', 'a width that is no number');
   const mask = [node.inputs[3] ? 'attn_mask' : '', node.int('is_causal') === 1 ? 'causal' : ''].filter(
     Boolean,
   );
+  const cached = node.inputs[4] !== undefined || node.outputs[1] !== undefined;
   return {
     anchor: node,
     recogniser: attentionOperator.name,
@@ -47,21 +52,21 @@ function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
       valueIndex: 2,
       values,
       output,
-      merged: false,
+      merged,
       biasIndex: undefined,
       weightIndex: undefined,
-      cache: undefined,
+      cache: cached ? { pastKey: 4, pastValue: 5, presentKey: 1 } : undefined,
     },
     heads: q.heads,
     kvHeads: k.heads,
     headWidth: q.width,
-    valueWidth,
+    valueWidth: merged ? width / k.heads : width,
     dataType: projectionType(q.projection),
     traits: {
       scale: node.float('scale')?.toPrecision(6) ?? '1/sqrt(width)',
       mask: mask.join(' + ') || 'none',
       positions: 'none in scores',
-      cache: 'none',
+      cache: cached ? 'inside the operator' : 'none',
     },
   };
 }

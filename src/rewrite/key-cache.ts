@@ -40,15 +40,28 @@ export function splitPasts(
   for (const node of path) {
     if (!node.is(...JOINS)) continue;
     for (const input of dataInputs(node)) {
-      const fed = computed.has(input) ? undefined : fedThrough(input, site, session);
-      if (!fed) continue;
+      if (computed.has(input) || !joinsKeys(node, input, session)) continue;
+      const fed = fedThrough(input, site, session);
+      if (!fed) fail('cache', node, 'past keys that are an input of the model', `'${input.name}'`);
       const axis = pastAxis(site, session, fed, input, node);
       const halves = session.splitInput(fed.source, axis, site.kvHeads);
       substitution.set(halves.positive, halves.negative);
-      cached.push({ name: fed.source.name, kind: 'past', axis, heads: site.kvHeads });
+      cached.push({
+        name: session.originalInput(halves.positive).name,
+        kind: 'past',
+        axis,
+        heads: site.kvHeads,
+      });
     }
   }
   return cached;
+}
+
+/** True for an input of a join that holds elements of the result and depends on what is fed; not for indices. */
+function joinsKeys(node: Node, input: Value, session: RewriteSession): boolean {
+  const holdsElements = node.is('Concat') || node.inputs[0] === input;
+  const isHalf = session.originalInput(input) !== input;
+  return holdsElements && (isHalf || session.found.analysis.dataflow.dependsOnData(input));
 }
 
 interface Fed {
