@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
 import { DiffxError } from '../../src/errors';
 import { load, type Model, type Node, save, type Value } from '../../src/ir';
-import { parseText, printText } from '../../src/ir/text';
+import { type Fill, parseText, printText } from '../../src/ir/text';
 import {
   derive,
   encode,
@@ -16,9 +16,13 @@ import {
 } from '../../src/onnx';
 import { randomFill, temporaryFolder } from './fixtures';
 
-/** The bytes of a model in text form; tensors written as `{...}` get numbers from -1 to 1. */
-export function textBytes(text: string, seed = 0): Uint8Array {
-  return encode('ModelProto', parseText(text, { fill: randomFill(seed) })).read();
+/**
+ * The bytes of a model in text form.
+ * @param fill elements of tensors written as `{...}`, or the seed of numbers from -1 to 1
+ */
+export function textBytes(text: string, fill: Fill | number = 0): Uint8Array {
+  const elements = typeof fill === 'number' ? randomFill(fill) : fill;
+  return encode('ModelProto', parseText(text, { fill: elements })).read();
 }
 
 /** A model in text form, read as from a file. */
