@@ -267,4 +267,11 @@ export const errors = {
       `${path}: runs with none of the generated inputs: ${reason}`,
       'Give inputs with --inputs file.safetensors.',
     ),
+  invalidRecord: (path: string, key: string, cause?: unknown) =>
+    usage(
+      'invalid-record',
+      `${path}: its metadata '${key}' is damaged`,
+      'Rewrite the original model again.',
+      cause,
+    ),
 } as const;

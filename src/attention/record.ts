@@ -1,3 +1,4 @@
+import { errors } from '../errors';
 import type { Model } from '../ir';
 import { lazyEntry } from '../onnx';
 
@@ -103,17 +104,78 @@ export function writeRecord(
     model.setMetadata(METADATA.loaded, JSON.stringify(record.loaded));
 }
 
-/** The record of a model that diffx wrote; undefined for every other model. */
+/**
+ * The record of a model that diffx wrote; undefined for every other model.
+ * @throws DiffxError invalid-record where the metadata was damaged
+ */
 export function readRecord(model: Model): RewriteRecord | undefined {
   const version = model.metadataValue(METADATA.version);
-  const options = model.metadataValue(METADATA.options);
-  const layers = model.metadataValue(METADATA.layers);
-  if (version === undefined || options === undefined || layers === undefined) return undefined;
-  return {
-    version,
-    sourceHash: model.metadataValue(METADATA.source) ?? '',
-    options: JSON.parse(options),
-    layers: JSON.parse(layers),
-    loaded: JSON.parse(model.metadataValue(METADATA.loaded) ?? '{}'),
-  };
+  if (version === undefined) return undefined;
+  const options = parseEntry(model, METADATA.options, isOptions);
+  const layers = parseEntry(model, METADATA.layers, isLayers);
+  const loaded =
+    model.metadataValue(METADATA.loaded) === undefined ? {} : parseEntry(model, METADATA.loaded, isHashes);
+  return { version, sourceHash: model.metadataValue(METADATA.source) ?? '', options, layers, loaded };
+}
+
+function parseEntry<T>(model: Model, key: string, valid: (value: unknown) => value is T): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(model.metadataValue(key) ?? '');
+  } catch (error) {
+    throw errors.invalidRecord(model.file.path, key, error);
+  }
+  if (!valid(value)) throw errors.invalidRecord(model.file.path, key);
+  return value;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function hasTypes(value: Fields, types: Readonly<Record<string, string>>): boolean {
+  return Object.entries(types).every(([key, type]) => typeof value[key] === type);
+}
+
+function isOptions(value: unknown): value is RecordedOptions {
+  return (
+    isFields(value) &&
+    hasTypes(value, { preset: 'string', seed: 'number', sublayerNorm: 'boolean', mixInput: 'boolean' }) &&
+    (value['heads'] === 'duplicate' || value['heads'] === 'split') &&
+    ['random', 'zero', 'mirror', 'preserve'].includes(String(value['init'])) &&
+    ['function', 'inline'].includes(String(value['emit']))
+  );
+}
+
+const LAYER_TYPES = {
+  path: 'string',
+  depth: 'number',
+  form: 'string',
+  heads: 'number',
+  kvHeads: 'number',
+  headWidth: 'number',
+  valueWidth: 'number',
+  output: 'string',
+  attended: 'string',
+  node: 'string',
+};
+
+function isLayers(value: unknown): value is RewrittenLayer[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (each) =>
+        isFields(each) &&
+        hasTypes(each, LAYER_TYPES) &&
+        ['scores', 'probabilities', 'outputs'].includes(String(each['form'])) &&
+        isHashes(each['start']) &&
+        Array.isArray(each['caches']),
+    )
+  );
+}
+
+function isHashes(value: unknown): value is Record<string, string> {
+  return isFields(value) && Object.values(value).every((each) => typeof each === 'string');
 }

@@ -138,9 +138,10 @@ function tryLowering(site: LocatedSite, lowering: Lowering, session: RewriteSess
 }
 
 function unrewritten(path: string, found: Found, misses: readonly Miss[]): Error {
-  const lines = misses.map(
-    ({ reason }) => `'${reason.node.label}': ${reason.code}: wanted ${reason.wanted}, found ${reason.found}`,
-  );
+  const lines = misses.map(({ candidate, reason }) => {
+    const where = reason.node === candidate.anchor ? '' : ` at '${reason.node.label}'`;
+    return `'${candidate.anchor.label}': ${reason.code}${where}: wanted ${reason.wanted}, found ${reason.found}`;
+  });
   const shown = lines.length > 3 ? [...lines.slice(0, 3), `and ${lines.length - 3} more`] : lines;
   return errors.unrewritten(path, misses.length, found.analysis.candidates.length, shown);
 }
