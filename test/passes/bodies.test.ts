@@ -1,0 +1,79 @@
+/** Attention inside the bodies of If, as merged decoders have it: parameters stand once, in the main graph. */
+import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { checkInvariants } from '../../src/ir';
+import { ATTENTION } from '../support/attention-text';
+import { openExport, randomFill } from '../support/fixtures';
+import { modelPath, textBytes } from '../support/models';
+import { expectClose, floatTensor, intTensor, readTensors, runModel } from '../support/run';
+
+const x = floatTensor([2, 3, 8], randomFill(5)('x', 48));
+const [constants = ''] = ATTENTION.match(/ {2}float\[8, 8\].*?(?=\n> \{)/s) ?? [];
+const [nodes = ''] = ATTENTION.match(/(?<=> \{\n).*(?=\n\})/s) ?? [];
+
+/** The same attention in both branches; only one of them doubles its result. */
+const BRANCHES = `g (float[B, S, 8] x, bool c) => (float[B, S, 8] out) <
+${constants}
+> {
+  ["choose"] out = If (c) <
+    then_branch: graph = yes () => (float[B, S, 8] y) {
+${nodes}
+    },
+    else_branch: graph = no () => (float[B, S, 8] y2) {
+${nodes.replaceAll(/\["(\w+)"\]/g, '["no_$1"]')}
+      y2 = Add (y, y)
+    }
+  >
+}`;
+
+const run = (model: Uint8Array, c: boolean) =>
+  runModel(model, { x, c: { dtype: 9, shape: [], data: Uint8Array.of(c ? 1 : 0) } });
+
+const keeping: readonly RewriteFileSettings[] = [
+  { init: 'zero', sublayerNorm: false },
+  { init: 'preserve', emit: 'inline' },
+];
+
+describe.each([true, false])('branch %s', (c) => {
+  test.each(keeping)('%j keeps the function', async (settings) => {
+    const output = rewriteModel(modelPath(textBytes(BRANCHES)), settings);
+    expect(checkInvariants(output.model)).toEqual([]);
+    expectClose(await run(rewrittenBytes(output).read(), c), await run(textBytes(BRANCHES), c), 1e-5);
+  });
+});
+
+test.each<RewriteFileSettings>([{}, { splitHeads: true }, { emit: 'inline' }])(
+  '%j: both branches are one layer, and give what the attention alone gives',
+  async (settings) => {
+    const output = rewriteModel(modelPath(textBytes(BRANCHES)), settings);
+    expect(output.layers.map(({ path, depth }) => ({ path, depth }))).toEqual([
+      { path: 'layers.0.attn', depth: 0 },
+      { path: 'layers.0.attn', depth: 0 },
+    ]);
+    const main = output.model.graph;
+    const added = [...main.values.keys()].filter((name) => name.startsWith('layers.0.attn.lambda_'));
+    expect(added).toHaveLength(5);
+    const bodies = [...main.scopes()].slice(1);
+    expect(bodies.flatMap((body) => [...body.values.values()].filter((value) => value.initializer))).toEqual(
+      [],
+    );
+
+    const { y } = await runModel(
+      rewrittenBytes(rewriteModel(modelPath(textBytes(ATTENTION)), settings)).read(),
+      { x },
+    );
+    const { out } = await run(rewrittenBytes(output).read(), true);
+    if (!y || !out) throw new Error('no output');
+    expectClose({ y: out }, { y }, 1e-6);
+  },
+);
+
+test('a real merged decoder: four attentions, two layers', async () => {
+  const { model, io } = openExport('llama-merged-if-ts17');
+  const output = rewriteModel(model, { splitHeads: true });
+  expect(output.layers).toHaveLength(4);
+  expect(new Set(output.layers.map(({ path }) => path)).size).toBe(2);
+  expect(checkInvariants(output.model)).toEqual([]);
+  const results = await runModel(rewrittenBytes(output).read(), readTensors(io, 'input.'));
+  expect(Object.keys(results)).toEqual(expect.arrayContaining(Object.keys(readTensors(io, 'output.'))));
+  expect(intTensor([1], [1]).shape).toEqual([1]);
+});
