@@ -1,4 +1,4 @@
-import { DataType } from '../onnx';
+import { DataType, type DimensionProto, dataTypeName } from '../onnx';
 import type { Graph } from './graph';
 import type { Model } from './model';
 import { canonicalDomain, type Node } from './node';
@@ -148,6 +148,28 @@ export const invariants: readonly Invariant[] = [
             yield `initializer '${value.name}' has a negative dimension`;
           else if (tensor.name !== value.name)
             yield `initializer '${value.name}' is stored as '${tensor.name}'`;
+        }
+      }
+    },
+  },
+  {
+    id: 'I9',
+    says: 'a declared type agrees with the initializer it is declared for',
+    *check(model) {
+      for (const graph of model.scopes()) {
+        for (const value of graph.values.values()) {
+          const tensor = value.initializer;
+          const declared = value.type?.tensorType;
+          if (!tensor || !declared) continue;
+          if (declared.elemType !== undefined && declared.elemType !== tensor.dataType) {
+            yield `'${value.name}' is declared ${dataTypeName(declared.elemType)}, holds ${dataTypeName(tensor.dataType ?? 0)}`;
+          }
+          const dims = declared.shape?.dim;
+          const differs = (dim: DimensionProto, axis: number) =>
+            dim.dimValue !== undefined && dim.dimValue !== tensor.dims[axis];
+          if (dims && (dims.length !== tensor.dims.length || dims.some(differs))) {
+            yield `'${value.name}' is declared with other dimensions than it has`;
+          }
         }
       }
     },

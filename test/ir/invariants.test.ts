@@ -191,6 +191,24 @@ const breaks: readonly Break[] = [
       });
     },
   },
+  {
+    what: 'a constant of another type than is declared for it',
+    ids: ['I9'],
+    says: "'w' is declared int64, holds float",
+    with: (model) => {
+      const dim = [{ dimValue: 2n }];
+      model.graph.setType(valueNamed(model, 'w'), { tensorType: { elemType: 7, shape: { dim } } });
+    },
+  },
+  {
+    what: 'a constant of other dimensions than are declared for it',
+    ids: ['I9'],
+    says: "'w' is declared with other dimensions than it has",
+    with: (model) => {
+      const dim = [{ dimValue: 3n }];
+      model.graph.setType(valueNamed(model, 'w'), { tensorType: { elemType: 1, shape: { dim } } });
+    },
+  },
 ];
 
 test('a sound graph breaks none', () => {
