@@ -1,31 +1,45 @@
 import { createHash } from 'node:crypto';
+import { elementCount, tensorShape } from '../analyse';
+import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
 import type { Model } from '../ir';
-import type { ByteRange } from '../onnx';
+import { type ByteRange, DataType, memoryBytes } from '../onnx';
+import { encodeFloats } from '../weights/floats';
+import { sameBytes } from './outside';
+import { lambdaInit } from './reference';
 import { type Check, CheckBuilder } from './report';
-import { sameBytes } from './structure';
 
 /**
- * Checks that every new parameter holds what the recorded options say: the initial values, or what the checkpoint had
- * when it was loaded.
+ * Checks that every new parameter is there in its shape and holds what the recorded options say: the initial values, or
+ * what the checkpoint had when it was loaded.
+ * @param sites the attentions that were rewritten
+ * @param expected bytes of the initial values, by name
  */
 export function checkParameters(
   rewritten: Model,
   record: RewriteRecord,
+  sites: readonly LocatedSite[],
   expected: ReadonlyMap<string, ByteRange>,
 ): Check {
   const check = new CheckBuilder('parameters', 'every new parameter holds what the recorded options say');
-  for (const [name, bytes] of expected) {
+  const shapes = new Map(sites.flatMap((site) => [...shapesOf(site, record)]));
+  const facts = new Map(sites.flatMap((site) => [...factsOf(site, record)]));
+  for (const name of new Set([...shapes.keys(), ...expected.keys()])) {
     const layer = record.layers.find(({ path }) => name.startsWith(`${path}.`))?.path;
     const tensor = rewritten.graph.values.get(name)?.initializer;
     if (!tensor) {
       check.find(`parameter '${name}' is missing`, layer);
       continue;
     }
+    const [shape, wanted] = [tensorShape(tensor).join(), shapes.get(name)?.join()];
+    if (wanted !== undefined && shape !== wanted)
+      check.find(`parameter '${name}' has shape [${shape}], not [${wanted}]`, layer);
     const stored = rewritten.file.tensorBytes(tensor);
     const loaded = record.loaded[name];
-    const same = loaded === undefined ? sameBytes(stored, bytes) : hash(stored) === loaded;
-    if (same) check.count();
+    const values = [expected.get(name), facts.get(name)].filter((each) => each !== undefined);
+    const same =
+      loaded === undefined ? values.every((each) => sameBytes(stored, each)) : hash(stored) === loaded;
+    if (same && values.length > 0) check.count();
     else check.find(`parameter '${name}' is not what diffx wrote`, layer);
   }
   for (const [name, digest] of Object.entries(record.loaded)) {
@@ -35,6 +49,41 @@ export function checkParameters(
     else check.find(`weight '${name}' is not what the checkpoint had`);
   }
   return check.done();
+}
+
+/** Shapes by SPEC section 1. Quantized projections come in shapes of their own. */
+function* shapesOf(
+  site: LocatedSite,
+  { options }: Pick<RewriteRecord, 'options'>,
+): Iterable<[string, number[]]> {
+  const split = options.heads === 'split';
+  for (const name of ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2'])
+    yield [`${site.path}.${name}`, [site.headWidth]];
+  yield [`${site.path}.lambda_init`, []];
+  if (options.sublayerNorm) yield [`${site.path}.subln.weight`, [site.valueWidth * (split ? 2 : 1)]];
+  if (split) return;
+  for (const [name, { projection, heads, width }] of [
+    ['q2_proj', site.query],
+    ['k2_proj', site.key],
+  ] as const) {
+    if (!projection.quantized) yield [`${site.path}.${name}.weight`, [heads * width, projection.inFeatures]];
+    if (projection.bias) yield [`${site.path}.${name}.bias`, [heads * width]];
+  }
+}
+
+/** Initial values that SPEC section 1 gives as numbers. */
+function* factsOf(
+  site: LocatedSite,
+  { options }: Pick<RewriteRecord, 'options'>,
+): Iterable<[string, ByteRange]> {
+  const same = (count: number, value: number, type: number = DataType.FLOAT) =>
+    memoryBytes(encodeFloats(type as DataType, new Float32Array(count).fill(value)));
+  const zero = options.init === 'zero';
+  yield [`${site.path}.lambda_init`, same(1, zero ? 0 : lambdaInit(site.depth))];
+  for (const [name, shape] of shapesOf(site, { options })) {
+    if (name.endsWith('.subln.weight')) yield [name, same(elementCount(shape), 1, site.dataType)];
+    else if (zero && /\.lambda_[qk]\d$/.test(name)) yield [name, same(elementCount(shape), 0)];
+  }
 }
 
 function hash(bytes: ByteRange): string {

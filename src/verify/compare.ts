@@ -21,6 +21,8 @@ export interface TensorComparison {
   /** Elements that are NaN, or infinite, on one side only or with the other sign. */
   readonly nanMismatches: number;
   readonly infinityMismatches: number;
+  /** Elements that are finite on both sides: 0 means that no number was compared. */
+  readonly finite: number;
   /** Elements out of tolerance, those included. */
   readonly failures: number;
   readonly worst: Worst | undefined;
@@ -92,7 +94,7 @@ function mismatchOf(expected: Tensor | undefined, actual: Tensor | undefined): s
 
 function incomparable(mismatch: string | undefined, tolerance: Tolerance): TensorComparison {
   const none = { maxAbs: Number.NaN, maxRelative: Number.NaN, rms: Number.NaN, cosine: Number.NaN };
-  const counts = { nanMismatches: 0, infinityMismatches: 0, failures: 0 };
+  const counts = { nanMismatches: 0, infinityMismatches: 0, finite: 0, failures: 0 };
   return { passed: false, mismatch, tolerance, ...none, top1: undefined, ...counts, worst: undefined };
 }
 
@@ -132,7 +134,7 @@ function countDifferences(e: Float64Array, a: Float64Array, { atol, rtol }: Tole
   const norms = Math.sqrt(expectedSquares) * Math.sqrt(actualSquares);
   const cosine = norms > 0 ? dot / norms : expectedSquares === actualSquares ? 1 : 0;
   const rms = finite > 0 ? Math.sqrt(squares / finite) : 0;
-  const numbers = { maxAbs, maxRelative, rms, cosine, nanMismatches, infinityMismatches };
+  const numbers = { maxAbs, maxRelative, rms, cosine, nanMismatches, infinityMismatches, finite };
   return { numbers, failures, worst };
 }
 

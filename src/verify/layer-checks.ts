@@ -1,67 +1,138 @@
 import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
-import { type LayerUnderTest, type Lookup, neededValues, referenceOutput } from './layer-reference';
+import {
+  comparedValue,
+  type LayerUnderTest,
+  type Lookup,
+  neededValues,
+  referenceOutput,
+} from './layer-reference';
+import { smallParameters } from './probe';
+import type { Array64 } from './reference';
 import type { CheckBuilder } from './report';
-import { storedTensor } from './stored';
-import type { Tensor } from './tensor';
-import { toleranceFor } from './tolerance';
+import { type Tensor, toFloat64 } from './tensor';
+import { type Tolerance, toleranceFor } from './tolerance';
 
-type Outputs = Readonly<Record<string, Tensor>>;
+/** What a run has shown of the layers. */
+export interface Look {
+  readonly lookup: Lookup;
+  /** Names of values in branches that were not taken. */
+  readonly notTaken: ReadonlySet<string>;
+  readonly mix: number;
+  /** For messages. */
+  readonly where: string;
+}
+
+/** What a layer is called in comparisons: by its path, unless it shares that with another one. */
+export function labelOf({ layer }: LayerUnderTest, layers: readonly LayerUnderTest[]): string {
+  const shared = layers.some((other) => other.layer.path === layer.path && other.layer !== layer);
+  return shared ? `${layer.path} ('${layer.output}')` : layer.path;
+}
 
 /** Compares what flows out of every rewritten layer with the float64 reference on what flows in. */
 export function compareLayers(
   layers: readonly LayerUnderTest[],
-  shown: Outputs,
-  run: CaseRun,
+  look: Look,
+  tolerance: Tolerance | undefined,
   check: CheckBuilder,
 ): void {
   for (const under of layers) {
-    const { layer } = under;
-    const lookup: Lookup = (name) => shown[name] ?? storedTensor(under.rewritten, name);
-    const actual = shown[layer.output];
-    const missing = neededValues(under).find((name) => !lookup(name));
+    const { path } = under.layer;
+    const label = labelOf(under, layers);
+    const output = comparedValue(under);
+    const needed = [...neededValues(under), output];
+    if (needed.some((name) => look.notTaken.has(name))) continue;
+    const missing = [...needed, ...smallParameters(under)].find((name) => !look.lookup(name));
+    const actual = look.lookup(output);
     if (!actual || missing !== undefined) {
-      check.find(`${layer.path}: '${missing ?? layer.output}' cannot be looked at`, layer.path);
+      check.findOnce(`${label}: '${missing ?? output}' cannot be looked at`, path);
       continue;
     }
-    const { shape, data } = referenceOutput(under, lookup);
-    const expected: Tensor = { dtype: 11, shape: actual.shape, data };
-    const sameSize = shape.reduce((all, size) => all * size, 1) === actual.data.length;
-    const tolerance = run.tolerance ?? toleranceFor(actual.dtype);
-    const given: Tensor = { ...actual, dtype: actual.dtype };
-    const comparison = compareTensors(
-      sameSize ? { ...expected, dtype: given.dtype } : { ...expected, shape },
-      given,
-      tolerance,
+    let expected: Array64;
+    try {
+      expected = referenceOutput(under, look.lookup, look.mix);
+    } catch (error) {
+      check.findOnce(`${label}: cannot be computed: ${(error as Error).message}`, path);
+      continue;
+    }
+    check.compare(
+      `${label}: C`,
+      compareWide(expected, actual, tolerance ?? fitting(under, actual, look.lookup)),
+      look.where,
+      path,
     );
-    check.compare(`${layer.path}: C`, comparison, run.where, layer.path);
   }
 }
 
-/** Pairs of start values that are equal once the second projections hold the first ones' weights. */
-const MIRRORED = [
+/** Compares numbers in float64; a shape that differs in the grouping of axes alone does not matter. */
+function compareWide(expected: Array64, actual: Tensor, tolerance: Tolerance) {
+  const sameSize = expected.data.length === actual.data.length;
+  const shape = sameSize ? actual.shape : expected.shape;
+  return compareTensors(
+    { dtype: DOUBLE, shape, data: expected.data },
+    { dtype: DOUBLE, shape: actual.shape, data: toFloat64(actual) },
+    tolerance,
+  );
+}
+
+const DOUBLE = 11;
+
+/**
+ * The tolerance by the element type, absolute errors in units of how large the values are that the layer weighs: what
+ * is small there is rounded in small steps.
+ */
+function fitting({ site, layer }: LayerUnderTest, actual: Tensor, lookup: Lookup): Tolerance {
+  // What was shown out of a branch is float32 whatever it was.
+  const [own, inside] = [toleranceFor(actual.dtype), toleranceFor(site.dataType as Tensor['dtype'])];
+  const { atol, rtol } = inside.atol > own.atol ? inside : own;
+  const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
+  const size = Math.max(rms(actual), values ? rms(values) : 0);
+  return { atol: atol * Math.min(1, size > 0 ? size : 1), rtol };
+}
+
+function rms(tensor: Tensor): number {
+  let [sum, count] = [0, 0];
+  for (const value of toFloat64(tensor)) {
+    if (!Number.isFinite(value)) continue;
+    sum += value * value;
+    count++;
+  }
+  return count > 0 ? Math.sqrt(sum / count) : 0;
+}
+
+/** Values of the two components that are equal once they have exchanged their weights. */
+const COMPONENTS = [
   ['Q1', 'Q2'],
   ['K1', 'K2'],
   ['A1', 'A2'],
   ['Y1', 'Y2'],
 ] as const;
 
-/** Compares the two components under mirrored weights. */
-export function compareMirrored(
+/** Names of what the components of a layer are made of: the positive ones, or the negative ones. */
+export function componentValues({ layer }: LayerUnderTest, component: 'positive' | 'negative'): string[] {
+  return COMPONENTS.flatMap(
+    ([first, second]) => layer.start[component === 'positive' ? first : second] ?? [],
+  );
+}
+
+/** Compares the positive component before the exchange with the negative one behind it. */
+export function compareExchanged(
   layers: readonly LayerUnderTest[],
-  shown: Outputs,
-  run: CaseRun,
+  positive: Look,
+  negative: Look,
+  toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance,
   check: CheckBuilder,
 ): void {
-  for (const { layer } of layers) {
-    for (const [first, second] of MIRRORED) {
+  for (const under of layers) {
+    const { layer } = under;
+    for (const [first, second] of COMPONENTS) {
       const [a, b] = [layer.start[first], layer.start[second]];
-      if (a === undefined || b === undefined) continue;
-      const tolerance = run.tolerance ?? toleranceFor(shown[a]?.dtype);
+      if (a === undefined || b === undefined || positive.notTaken.has(a)) continue;
+      const [expected, actual] = [positive.lookup(a), negative.lookup(b)];
       check.compare(
-        `${layer.path}: ${second}`,
-        compareTensors(shown[a], shown[b], tolerance),
-        run.where,
+        `${labelOf(under, layers)}: ${second}`,
+        compareTensors(expected, actual, toleranceOf(expected?.dtype)),
+        negative.where,
         layer.path,
       );
     }
@@ -69,22 +140,12 @@ export function compareMirrored(
 }
 
 /** Compares the outputs of the original with those of a model that must give the same. */
-export function compareFunction(run: CaseRun, actual: Outputs, check: CheckBuilder): void {
-  for (const [name, expected] of Object.entries(run.outputs)) {
-    check.compare(name, compareTensors(expected, actual[name], run.tolerance), run.where);
-  }
-}
-
-/** Compares what each attention gives in both models, to name the first that differs. */
-export function compareAttended(
-  layers: readonly LayerUnderTest[],
-  expected: Outputs,
-  actual: Outputs,
+export function compareFunction(
   run: CaseRun,
+  actual: Readonly<Record<string, Tensor>>,
+  toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance,
   check: CheckBuilder,
 ): void {
-  for (const { layer } of layers) {
-    const comparison = compareTensors(expected[layer.output], actual[layer.output], run.tolerance);
-    check.compare(`${layer.path}: output`, comparison, run.where, layer.path);
-  }
+  for (const [name, expected] of Object.entries(run.outputs))
+    check.compare(name, compareTensors(expected, actual[name], toleranceOf(expected.dtype)), run.where);
 }

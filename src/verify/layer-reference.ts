@@ -1,6 +1,5 @@
 import type { LocatedSite } from '../attention/find';
 import type { RecordedOptions, RewrittenLayer } from '../attention/record';
-import type { Model } from '../ir';
 import { DataType } from '../onnx';
 import {
   type Array64,
@@ -11,18 +10,16 @@ import {
   repeatHeads,
   scores,
   softmax,
-  splitDifferentialAttention,
 } from './reference';
-import { attentionOperatorMaps } from './reference/operator';
-import { storedTensor } from './stored';
+import { splitReference } from './split-reference';
 import { type Tensor, toFloat64 } from './tensor';
 
 /**
- * What a rewritten layer must give, computed in float64 from what flows into it. Reads the parameters by the names of
- * SPEC section 2 and knows nothing of how the layer is written.
+ * What a rewritten layer must give, computed in float64 from what flows into it. Knows the parameters by the names of
+ * SPEC section 2 and nothing of how the layer is written.
  */
 
-/** Values by name, as a run of the rewritten model has shown them, or as the model stores them. */
+/** Values by name: what a run has shown or was fed, and what the model stores. */
 export type Lookup = (name: string) => Tensor | undefined;
 
 export interface LayerUnderTest {
@@ -30,33 +27,40 @@ export interface LayerUnderTest {
   /** The attention in the original. */
   readonly site: LocatedSite;
   readonly options: RecordedOptions;
-  readonly rewritten: Model;
-  readonly mix: number;
 }
 
 function wide(tensor: Tensor | undefined, name: string): Array64 {
-  if (!tensor) throw new Error(`no value '${name}'`);
+  if (!tensor) throw new Error(`'${name}' cannot be looked at`);
   return array64(tensor.shape, toFloat64(tensor));
 }
 
-/** The parameters of a layer as the rewritten model stores them. */
-export function layerParameters({ layer, options, rewritten, mix }: LayerUnderTest): DifferentialParameters {
-  const stored = (suffix: string) => {
+/**
+ * The parameters of a layer.
+ * @throws Error where one of them is missing
+ */
+export function layerParameters(
+  { layer, options }: Pick<LayerUnderTest, 'layer' | 'options'>,
+  lookup: Lookup,
+  mix: number,
+): DifferentialParameters {
+  const numbers = (suffix: string) => {
     const name = `${layer.path}.${suffix}`;
-    return wide(storedTensor(rewritten, name), name).data;
+    return wide(lookup(name), name).data;
   };
-  const lambdaInit = stored('lambda_init')[0] ?? Number.NaN;
+  const lambdaInit = numbers('lambda_init')[0] ?? Number.NaN;
   const lambda = lambdaOf({
-    lambda_q1: stored('lambda_q1'),
-    lambda_k1: stored('lambda_k1'),
-    lambda_q2: stored('lambda_q2'),
-    lambda_k2: stored('lambda_k2'),
+    lambda_q1: numbers('lambda_q1'),
+    lambda_k1: numbers('lambda_k1'),
+    lambda_q2: numbers('lambda_q2'),
+    lambda_k2: numbers('lambda_k2'),
     lambda_init: lambdaInit,
   });
   return {
     lambda,
     mix,
-    norm: options.sublayerNorm ? { eps: layer.epsilon ?? 1e-5, weight: stored('subln.weight') } : undefined,
+    norm: options.sublayerNorm
+      ? { eps: layer.epsilon ?? Number.NaN, weight: numbers('subln.weight') }
+      : undefined,
     timesOneMinusLambdaInit: undefined,
     gain: options.init === 'preserve' ? 1 / (1 - mix * lambdaInit) : 1,
   };
@@ -66,35 +70,41 @@ export function layerParameters({ layer, options, rewritten, mix }: LayerUnderTe
  * Names of the values that the reference needs. In duplicate mode: what the differential attention starts from. In
  * split mode: what the original's own attention is computed from, since pairing is part of what is checked.
  */
-export function neededValues({
-  layer,
-  site,
-  options,
-}: Pick<LayerUnderTest, 'layer' | 'site' | 'options'>): string[] {
+export function neededValues({ layer, site, options }: LayerUnderTest): string[] {
   if (options.heads === 'duplicate') return Object.values(layer.start);
   const { core } = site;
   if (core.kind === 'written-out') return [core.probabilities.name, core.values.name];
   return core.node.inputs.flatMap((input) => (input ? [input.name] : []));
 }
 
-/** The output that the layer must have. */
-export function referenceOutput(under: LayerUnderTest, lookup: Lookup): Array64 {
-  const parameters = layerParameters(under);
+/**
+ * Name of what is compared. In duplicate mode what the differential attention gives, since the neutralised run shows
+ * that it reaches the rest as the original's did; in split mode what stands in the place of the original's output.
+ */
+export function comparedValue({ layer, options }: LayerUnderTest): string {
+  return options.heads === 'duplicate' ? layer.attended : layer.output;
+}
+
+/**
+ * What the layer must give.
+ * @throws Error where values are missing or do not fit together
+ */
+export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: number): Array64 {
+  const parameters = layerParameters(under, lookup, mix);
   const get = (name: string) => wide(lookup(name), name);
-  if (under.options.heads === 'split') {
+  const { options, layer } = under;
+  if (options.heads === 'split')
     return splitReference(under, parameters, get, (name) => lookup(name)?.dtype === DataType.BOOL);
-  }
-  const { start, form } = under.layer;
-  const from = (key: string) => get(start[key] ?? key);
-  switch (form) {
+  const from = (key: string) => get(layer.start[key] ?? key);
+  switch (layer.form) {
     case 'probabilities':
       return attend(parameters, from('A1'), from('A2'), from('V'));
     case 'scores':
-      return attend(parameters, maps(under, '1', get), maps(under, '2', get), from('V'));
+      return attend(parameters, maps(layer, '1', get), maps(layer, '2', get), from('V'));
     case 'outputs':
       return combineOutputs(parameters, from('Y1'), from('Y2'));
     default:
-      return form satisfies never;
+      return layer.form satisfies never;
   }
 }
 
@@ -110,8 +120,7 @@ function spreadValues(V: Array64, A: Array64): Array64 {
   return V;
 }
 
-function maps({ layer }: LayerUnderTest, n: '1' | '2', get: (name: string) => Array64): Array64 {
-  const { start } = layer;
+function maps({ start }: RewrittenLayer, n: '1' | '2', get: (name: string) => Array64): Array64 {
   const scalar = (key: string) => (start[key] === undefined ? 1 : (get(start[key]).data[0] ?? Number.NaN));
   const bias = start['bias'] === undefined ? undefined : get(start['bias']);
   const Q = get(start[`Q${n}`] ?? '');
@@ -141,31 +150,4 @@ function combineOutputs(parameters: DifferentialParameters, Y1: Array64, Y2: Arr
   }
   const V: Array64 = { shape: [...leading, rows * 2, width], data: both };
   return differentialAttention({ ...parameters, A1_BHST: pick(true), A2_BHST: pick(false), V_BHTD: V });
-}
-
-function splitReference(
-  { site, layer }: LayerUnderTest,
-  parameters: DifferentialParameters,
-  get: (name: string) => Array64,
-  isBoolean: (name: string) => boolean,
-): Array64 {
-  const { core } = site;
-  const own =
-    core.kind === 'written-out'
-      ? { A: get(core.probabilities.name), V: get(core.values.name) }
-      : attentionOperatorMaps(core.node, get, isBoolean);
-  const A = headed(own.A, layer.heads);
-  const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
-  const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD: V, pairing: 'halves' });
-  return own.A.shape.length === A.shape.length
-    ? C
-    : { shape: [...own.A.shape.slice(0, -1), layer.valueWidth], data: C.data };
-}
-
-/** [batch * heads, ..] as [batch, heads, ..]; grouped heads as one axis. */
-function headed(x: Array64, heads: number): Array64 {
-  if (x.shape.length === 4) return x;
-  const tail = x.shape.slice(-2);
-  const rest = x.shape.slice(0, -2).reduce((all, size) => all * size, 1);
-  return { shape: [rest / heads, heads, ...tail], data: x.data };
 }

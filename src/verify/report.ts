@@ -54,6 +54,8 @@ export interface Finding {
 export class CheckBuilder {
   readonly #findings: Finding[] = [];
   readonly #comparisons = new Map<string, TensorComparison>();
+  /** What must be compared at least once, and the layer it concerns. */
+  readonly #awaited = new Map<string, string | undefined>();
   #compared = 0;
   #maxAbs: number | undefined;
   #tolerance: Tolerance | undefined;
@@ -73,10 +75,26 @@ export class CheckBuilder {
     this.#findings.push({ message, layer });
   }
 
-  /** Notes a comparison of numbers; keeps the worst under each label. */
+  /** As `find`, but the same thing once, however many inputs show it. */
+  findOnce(message: string, layer?: string): void {
+    if (this.#findings.some((finding) => finding.message === message)) this.#compared++;
+    else this.find(message, layer);
+  }
+
+  /** Something that must be compared at least once: if it is not, that is a finding. */
+  await(label: string, layer?: string): void {
+    if (!this.#comparisons.has(label)) this.#awaited.set(label, layer);
+  }
+
+  /**
+   * Notes a comparison of numbers; keeps the worst under each label. One in which no number is finite on both sides
+   * shows nothing and counts for nothing.
+   */
   compare(label: string, comparison: TensorComparison, where: string, layer?: string): void {
+    if (comparison.passed && comparison.finite === 0) return;
     this.#compared++;
-    this.#tolerance = comparison.tolerance;
+    this.#awaited.delete(label);
+    if (comparison.tolerance.atol >= (this.#tolerance?.atol ?? 0)) this.#tolerance = comparison.tolerance;
     this.#maxAbs = Math.max(this.#maxAbs ?? 0, comparison.maxAbs);
     const known = this.#comparisons.get(label);
     if (!known || worse(comparison, known)) this.#comparisons.set(label, comparison);
@@ -85,7 +103,14 @@ export class CheckBuilder {
     if (!already) this.#findings.push({ message: `${label}: ${describe(comparison)} (${where})`, layer });
   }
 
+  /** What was found so far. */
+  get findings(): readonly Finding[] {
+    return this.#findings;
+  }
+
   done(): Check {
+    for (const [label, layer] of this.#awaited) this.find(`${label}: was not compared with any input`, layer);
+    this.#awaited.clear();
     return {
       name: this.name,
       states: this.states,
@@ -93,7 +118,7 @@ export class CheckBuilder {
       compared: this.#compared,
       maxAbs: this.#maxAbs,
       tolerance: this.#tolerance,
-      findings: this.#findings,
+      findings: [...this.#findings],
       comparisons: Object.fromEntries(this.#comparisons),
     };
   }

@@ -23,6 +23,7 @@ test('equal tensors pass with no error at all', () => {
     top1: 1,
     nanMismatches: 0,
     infinityMismatches: 0,
+    finite: 4,
     failures: 0,
     worst: undefined,
   });

@@ -66,3 +66,21 @@ export function broadcastTo(array: Array64, shape: readonly number[]): Array64 {
   }
   return { shape, data };
 }
+
+/** Axis `i` of the result is axis `axes[i]` of the array, as Transpose has it. */
+export function permute(array: Array64, axes: readonly number[]): Array64 {
+  const shape = axes.map((axis) => array.shape[axis] ?? Number.NaN);
+  const strides = array.shape.map((_, axis) => size(array.shape.slice(axis + 1)));
+  const data = new Float64Array(size(shape));
+  for (let flat = 0; flat < data.length; flat++) {
+    let rest = flat;
+    let source = 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const length = shape[axis] as number;
+      source += (rest % length) * (strides[axes[axis] as number] as number);
+      rest = Math.floor(rest / length);
+    }
+    data[flat] = at(array, source);
+  }
+  return { shape, data };
+}

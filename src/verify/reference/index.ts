@@ -1,5 +1,5 @@
 /** The float64 reference for differential attention: see `differential.ts`. */
-export { type Array64, array64, broadcastTo } from './array';
+export { type Array64, array64, broadcastTo, permute } from './array';
 export { rmsNorm, scores, softmax, weigh } from './attention';
 export {
   type DifferentialParameters,

@@ -1,0 +1,138 @@
+import type { Side } from '../attention/site';
+import type { Value } from '../ir';
+import { byteSize, type DataType, type TensorProto } from '../onnx';
+
+/** The weights of queries or keys column by column, as bytes: whatever they are stored in. */
+
+type Layout =
+  /** One row for each column. */
+  | 'rows'
+  /** [in, columns] */
+  | 'columns'
+  /** The same for all columns. */
+  | 'shared';
+
+/** A stored tensor of a projection, as far as it belongs to one side of an attention. */
+export interface SidePart {
+  /** Name of what stands beside it, behind `q2_proj.` or `k2_proj.`. */
+  readonly suffix: string;
+  /** The value of the original that a node reads it as. */
+  readonly operand: Value;
+  readonly layout: Layout;
+  /** Layout of what stands beside it. */
+  readonly newLayout: Layout;
+  /** Columns in the stored tensor. */
+  readonly all: number;
+  /** Those of this side, in the order of heads and widths. */
+  readonly columns: Int32Array;
+  /** Bytes that belong together. */
+  readonly elementSize: number;
+  /** True for numbers that may be any; a scale or zero point may not. */
+  readonly counts: boolean;
+}
+
+const SUFFIXES = { weight: 'weight', scale: 'weight_scale', zero_point: 'weight_zero_point' } as const;
+
+/** What the projection of a side is stored in: weight and bias; scales and zero points of a quantized one. */
+export function sideParts({ projection, columns }: Side): SidePart[] {
+  const { weight, tensor, bias, quantized, outFirst, outFeatures } = projection;
+  const common = { all: outFeatures, columns };
+  const weights: SidePart[] = quantized
+    ? quantized.parts.map(({ role, value, tensor: stored, layout }) => ({
+        ...common,
+        suffix: SUFFIXES[role],
+        operand: value,
+        layout,
+        newLayout: layout,
+        elementSize: elementSize(stored),
+        counts: role === 'weight',
+      }))
+    : [
+        {
+          ...common,
+          suffix: 'weight',
+          operand: weight,
+          layout: outFirst ? 'rows' : 'columns',
+          newLayout: 'rows',
+          elementSize: elementSize(tensor),
+          counts: true,
+        },
+      ];
+  if (!bias) return weights;
+  const size = Number(bias.tensor.dims.at(-1) ?? 0n);
+  const biasPart: SidePart = {
+    suffix: 'bias',
+    operand: bias.value,
+    layout: 'rows',
+    newLayout: 'rows',
+    all: size,
+    columns: columns.map((column) => column + bias.offset),
+    elementSize: elementSize(bias.tensor),
+    counts: true,
+  };
+  return [...weights, biasPart];
+}
+
+/** Numbers of less than a byte are moved by the byte. */
+function elementSize({ dataType = 0 }: TensorProto): number {
+  return byteSize(dataType as DataType, 1) ?? 1;
+}
+
+/** What a stored tensor holds for each column of the side; one for all where it is shared. */
+export function readColumns(
+  { layout, all, columns, elementSize }: SidePart,
+  stored: Uint8Array,
+): Uint8Array[] {
+  if (layout === 'shared') return [stored];
+  const length = stored.length / all;
+  return Array.from(columns, (column) => {
+    if (layout === 'rows') return stored.slice(column * length, (column + 1) * length);
+    return gather(stored, column * elementSize, all * elementSize, length, elementSize);
+  });
+}
+
+/** A stored tensor in which the columns of the side hold something else. */
+export function replaceColumns(
+  part: SidePart,
+  stored: Uint8Array,
+  contents: readonly Uint8Array[],
+): Uint8Array {
+  const bytes = new Uint8Array(stored);
+  part.columns.forEach((column, index) => {
+    put(part, part.layout, part.all, bytes, column, contents[index] ?? new Uint8Array(0));
+  });
+  return bytes;
+}
+
+/** The columns of the side as a tensor of their own, laid out as the second projection is. */
+export function writeColumns(part: SidePart, contents: readonly Uint8Array[]): Uint8Array {
+  if (part.newLayout === 'shared') return contents[0] ?? new Uint8Array(0);
+  const bytes = new Uint8Array(contents.reduce((all, each) => all + each.length, 0));
+  contents.forEach((each, column) => {
+    put(part, part.newLayout, contents.length, bytes, column, each);
+  });
+  return bytes;
+}
+
+function put(
+  { elementSize }: SidePart,
+  layout: Layout,
+  all: number,
+  bytes: Uint8Array,
+  column: number,
+  content: Uint8Array,
+): void {
+  if (layout === 'rows') {
+    bytes.set(content, column * content.length);
+    return;
+  }
+  for (let at = 0; at < content.length; at += elementSize)
+    bytes.set(content.subarray(at, at + elementSize), column * elementSize + at * all);
+}
+
+function gather(stored: Uint8Array, start: number, step: number, length: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += size)
+    bytes.set(stored.subarray(start + (at / size) * step, start + (at / size) * step + size), at);
+  return bytes;
+}

@@ -1,0 +1,69 @@
+/** Small changes of the copies that verification runs. */
+import type { Graph, Node, Value } from '../ir';
+import { type AttributeProto, AttributeType, memoryBytes, type TensorProto } from '../onnx';
+import { bytesOf } from './stored';
+import type { Tensor } from './tensor';
+
+/** Adds a node with one output in front of another node, or at the end. */
+export function addNode(
+  graph: Graph,
+  before: Node | undefined,
+  opType: string,
+  inputs: readonly Value[],
+  wish: string,
+  attribute: readonly AttributeProto[] = [],
+): Value {
+  const output = graph.model.names.mint(wish);
+  const proto = { input: [], output: [output], name: output, opType, attribute, metadataProps: [] };
+  const value = graph.insertBefore(before, [{ proto, inputs }])[0]?.outputs[0];
+  if (!value) throw new Error(`${opType} has no output`);
+  return value;
+}
+
+/** The node that stands behind the producer of a value: the first at which the value can be read. */
+export function firstReaderPlace({ scope, producer }: Value): Node | undefined {
+  return scope.nodes[producer ? scope.nodes.indexOf(producer) + 1 : 0];
+}
+
+/** Adds an input to the main graph. */
+export function addInput(graph: Graph, name: string, elemType: number, shape: readonly number[]): Value {
+  const dim = shape.map((size) => ({ dimValue: BigInt(size) }));
+  const value = graph.define(name, { tensorType: { elemType, shape: { dim } } });
+  value.isInput = true;
+  graph.inputs.push(value);
+  return value;
+}
+
+const NO_LISTS = {
+  floats: [],
+  ints: [],
+  strings: [],
+  tensors: [],
+  graphs: [],
+  sparseTensors: [],
+  typeProtos: [],
+};
+
+export function intAttribute(name: string, value: number): AttributeProto {
+  return { ...NO_LISTS, name, type: AttributeType.INT, i: BigInt(value) };
+}
+
+export function tensorAttribute(name: string, tensor: Tensor): AttributeProto {
+  return { ...NO_LISTS, name, type: AttributeType.TENSOR, t: tensorProto(tensor) };
+}
+
+function tensorProto(tensor: Tensor): TensorProto {
+  return {
+    dims: tensor.shape.map(BigInt),
+    dataType: tensor.dtype,
+    floatData: [],
+    int32Data: [],
+    stringData: [],
+    int64Data: [],
+    doubleData: [],
+    uint64Data: [],
+    externalData: [],
+    metadataProps: [],
+    rawData: memoryBytes(bytesOf(tensor)),
+  };
+}

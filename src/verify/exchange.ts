@@ -1,0 +1,78 @@
+import { constantTensor } from '../analyse';
+import type { LocatedSite } from '../attention/find';
+import type { RewriteRecord } from '../attention/record';
+import type { Model, Value } from '../ir';
+import { readColumns, replaceColumns, type SidePart, sideParts, writeColumns } from './columns';
+import type { Finding } from './report';
+import { findValue, withBytes } from './stored';
+
+/**
+ * The two components exchange their weights: the second projections get the original's own, and its own get others.
+ * Whatever the negative component is made of, it must then give what the positive one gave before: same input, masks,
+ * positions and order of heads, nothing of the positive component, and the parameters of its own name.
+ * @returns what could not be exchanged
+ */
+export function exchange(model: Model, record: RewriteRecord, sites: readonly LocatedSite[]): Finding[] {
+  const findings: Finding[] = [];
+  const own = sites
+    .filter(({ core }) => record.layers.some(({ output }) => output === core.output.name))
+    .flatMap((site) => [
+      ...sideParts(site.query).map((part) => ({ part, name: `${site.path}.q2_proj`, layer: site.path })),
+      ...sideParts(site.key).map((part) => ({ part, name: `${site.path}.k2_proj`, layer: site.path })),
+    ])
+    .flatMap(({ part, name, layer }) => {
+      const operand = findValue(model, part.operand.name);
+      const holder = operand && holderOf(operand);
+      const tensor = holder && constantTensor(holder);
+      if (!holder || !tensor) {
+        findings.push({ message: `weight '${part.operand.name}' is not in the model`, layer });
+        return [];
+      }
+      return [{ part, name, layer, holder, tensor, columns: readColumns(part, model.bytes(tensor)) }];
+    });
+  for (const { part, name, layer, tensor, columns } of own) {
+    const target = `${name}.${part.suffix}`;
+    const value = model.graph.values.get(target);
+    const given = value?.initializer;
+    const bytes = writeColumns(part, columns);
+    if (!value || !given) findings.push({ message: `parameter '${target}' is missing`, layer });
+    else if (given.dataType !== tensor.dataType || model.file.tensorBytes(given).length !== bytes.length)
+      findings.push({
+        message: `parameter '${target}' has another type or size than the model's own`,
+        layer,
+      });
+    else model.replaceInitializer(value, withBytes(given, bytes));
+  }
+  // Attentions that share their weights have them once.
+  const done = new Set<string>();
+  for (const { part, holder, columns } of own) {
+    const key = `${holder.name}@${part.columns[0]}`;
+    if (part.counts && !done.has(key)) overwrite(model, holder, part, columns);
+    done.add(key);
+  }
+  return findings;
+}
+
+/** The value that holds a weight, behind what stands between it and the projection. */
+function holderOf(value: Value): Value {
+  const node = value.producer;
+  const source = node?.is('Identity', 'Transpose') ? node.inputs[0] : undefined;
+  return source ? holderOf(source) : value;
+}
+
+/** Puts the columns back in the opposite order, and what each holds as well: as large as before, whatever the type. */
+function overwrite(model: Model, holder: Value, part: SidePart, columns: readonly Uint8Array[]): void {
+  const tensor = constantTensor(holder);
+  if (!tensor) return;
+  const others = columns.map((column) => reversed(column, part.elementSize)).reverse();
+  const next = withBytes(tensor, replaceColumns(part, model.bytes(tensor), others));
+  if (holder.initializer) model.replaceInitializer(holder, next);
+  else holder.scope.redirect(holder, model.graph.addInitializer(holder.name, next));
+}
+
+function reversed(bytes: Uint8Array, size: number): Uint8Array {
+  const turned = new Uint8Array(bytes.length);
+  for (let at = 0; at < bytes.length; at += size)
+    turned.set(bytes.subarray(at, at + size), bytes.length - size - at);
+  return turned;
+}

@@ -1,0 +1,29 @@
+import type { LocatedSite } from '../attention/find';
+import type { Graph, Node } from '../ir';
+import type { Check } from './report';
+
+/** Attentions in the order in which the data flows through them; graphs are sorted when they are read. */
+export function inDataOrder<T>(items: readonly T[], siteOf: (item: T) => LocatedSite): T[] {
+  const placed = items.map((item) => ({ item, place: placeOf(siteOf(item).scope, siteOf(item).anchor) }));
+  return placed.sort((a, b) => before(a.place, b.place)).map(({ item }) => item);
+}
+
+/** The first attention that any check complains about: what comes behind it may only follow. */
+export function firstLayer(checks: readonly Check[], sites: readonly LocatedSite[]): string | undefined {
+  const named = new Set(checks.flatMap(({ findings }) => findings.map(({ layer }) => layer)));
+  return inDataOrder(sites, (site) => site).find(({ path }) => named.has(path))?.path;
+}
+
+/** Indices of a node and of those whose bodies it stands in, outermost first. */
+function placeOf(scope: Graph, node: Node): number[] {
+  const own = scope.nodes.indexOf(node);
+  return scope.owner && scope.parent ? [...placeOf(scope.parent, scope.owner), own] : [own];
+}
+
+function before(a: readonly number[], b: readonly number[]): number {
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const difference = (a[i] ?? -1) - (b[i] ?? -1);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

@@ -1,0 +1,120 @@
+import { smallConstant } from '../../analyse';
+import type { LocatedSite } from '../../attention/find';
+import type { RewriteRecord } from '../../attention/record';
+import type { Graph, Model, Node, Value } from '../../ir';
+import { cachesOf, type DoubledKeys, doubledInputs, handedOn } from '../key-caches';
+
+/**
+ * What a rewrite may change of the original, by the record, and which node of the rewritten model stands for which of
+ * the original. All values and nodes are those of the original unless said otherwise.
+ */
+export class Correspondence {
+  /** Outputs of the attentions that were rewritten: something else computes them now. */
+  readonly replaced = new Set<Value>();
+  /** Values whose name something new bears: outputs of attentions, maps that others read, presents. */
+  readonly taken = new Set<Value>();
+  /** Values with twice the key heads. */
+  readonly doubled = new Map<Value, DoubledKeys>();
+  readonly #twins = new Map<Node, Node>();
+  /** What the original calls a value of the rewritten model, where that is not its own name. */
+  readonly #names = new Map<Value, string>();
+
+  constructor(
+    readonly original: Model,
+    readonly rewritten: Model,
+    record: RewriteRecord,
+    sites: readonly LocatedSite[],
+  ) {
+    for (const { core } of sites) {
+      if (!record.layers.some(({ output }) => output === core.output.name)) continue;
+      this.replaced.add(core.output);
+      this.taken.add(core.output);
+      if (core.kind === 'written-out' && isMapShown(core.probabilities, core.product))
+        this.taken.add(core.probabilities);
+    }
+    for (const cache of cachesOf(record, 'present')) {
+      const scopes = [...original.graph.scopes()];
+      const value = scopes.flatMap((scope) => scope.values.get(cache.name) ?? [])[0];
+      if (!value) continue;
+      this.taken.add(value);
+      for (const each of handedOn(value)) this.doubled.set(each, cache);
+    }
+    for (const past of doubledInputs(record)) this.#addPast(past);
+    this.#pair(original.graph, rewritten.graph);
+  }
+
+  /** The node of the rewritten model that stands for one of the original. */
+  twin(node: Node): Node | undefined {
+    return this.#twins.get(node);
+  }
+
+  /** What the original calls a value of the rewritten model; for something new, a name that nobody has. */
+  nameOf(value: Value): string {
+    return this.#names.get(value) ?? value.name;
+  }
+
+  /** Who read a past reads its positive half. */
+  #addPast({ name, axis, heads }: DoubledKeys): void {
+    const before = this.original.graph.values.get(name);
+    const past = this.rewritten.graph.values.get(name);
+    if (!before || !past) return;
+    this.doubled.set(before, { name, axis, heads });
+    this.#names.set(past, `${name}, both components`);
+    for (const node of past.readers) {
+      const sizes = smallConstant(this.rewritten, node.inputs[1])?.values;
+      const positive = node.outputs[0];
+      if (positive && node.is('Split') && node.int('axis') === axis && sizes?.join() === `${heads},${heads}`)
+        this.#names.set(positive, name);
+    }
+  }
+
+  #pair(original: Graph, rewritten: Graph): void {
+    const byOutput = new Map<string, Node>();
+    const byName = new Map<string, Node | undefined>();
+    for (const node of rewritten.nodes) {
+      for (const value of node.outputs) if (value) byOutput.set(value.name, node);
+      if (node.name) byName.set(node.name, byName.has(node.name) ? undefined : node);
+    }
+    for (const node of original.nodes) {
+      const kept = node.outputs.find((value) => value && !this.taken.has(value));
+      const twin = kept
+        ? byOutput.get(kept.name)
+        : (byName.get(node.name) ?? this.#sameCall(node, rewritten));
+      if (!twin || (!kept && twin.operator !== node.operator)) continue;
+      this.#twins.set(node, twin);
+      node.outputs.forEach((value, index) => {
+        const other = twin.outputs[index];
+        if (value && other && this.taken.has(value)) this.#rename(value, other, rewritten);
+      });
+      for (const [name, body] of node.bodies) {
+        const other = twin.bodies.get(name);
+        if (other) this.#pair(body, other);
+      }
+    }
+  }
+
+  /** A node without a name, found by what it does. */
+  #sameCall(node: Node, rewritten: Graph): Node | undefined {
+    const call = (each: Node, name: (value: Value) => string) =>
+      [each.operator, ...each.inputs.map((input) => (input ? name(input) : ''))].join('\n');
+    const wanted = call(node, (value) => value.name);
+    return rewritten.nodes.find((each) => !each.name && call(each, (value) => this.nameOf(value)) === wanted);
+  }
+
+  /** `old` is computed as `value` was, and something new may bear the name. */
+  #rename(value: Value, old: Value, scope: Graph): void {
+    if (old.name === value.name) return;
+    if (!this.doubled.has(value)) {
+      this.#names.set(old, `${value.name}, before`);
+      return;
+    }
+    this.#names.set(old, value.name);
+    const both = scope.values.get(value.name);
+    if (both) this.#names.set(both, `${value.name}, both components`);
+  }
+}
+
+/** True where somebody besides the product with values sees the probabilities. */
+function isMapShown(probabilities: Value, product: Node): boolean {
+  return probabilities.isOutput || probabilities.readers.some((reader) => reader !== product);
+}

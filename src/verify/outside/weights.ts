@@ -1,0 +1,57 @@
+import type { LocatedSite } from '../../attention/find';
+import type { RewriteRecord } from '../../attention/record';
+import type { Side } from '../../attention/site';
+import type { Model } from '../../ir';
+import { type ByteRange, byteSize, memoryBytes, type TensorProto } from '../../onnx';
+
+/** What the weights of the original hold in the rewritten model, where that is not what they held. */
+export interface ExpectedWeights {
+  /** Filled from a checkpoint: the check of parameters looks at them. */
+  readonly loaded: ReadonlySet<string>;
+  /** By name. */
+  readonly changed: ReadonlyMap<string, ByteRange>;
+}
+
+export function expectedWeights(
+  original: Model,
+  record: RewriteRecord,
+  sites: readonly LocatedSite[],
+): ExpectedWeights {
+  const changed = new Map<string, Uint8Array>();
+  if (record.options.heads === 'split' && record.options.init === 'mirror') {
+    const rewritten = sites.filter(({ core }) =>
+      record.layers.some(({ output }) => output === core.output.name),
+    );
+    for (const { query, key } of rewritten)
+      for (const side of [query, key]) mirrorHalves(side, original, changed);
+  }
+  return {
+    loaded: new Set(Object.keys(record.loaded)),
+    changed: new Map([...changed].map(([name, bytes]) => [name, memoryBytes(bytes)])),
+  };
+}
+
+/** `--mirror-weights` with split heads: the second half of the heads is a copy of the first. */
+function mirrorHalves(side: Side, original: Model, changed: Map<string, Uint8Array>): void {
+  const { projection, columns } = side;
+  const { inFeatures, outFeatures, outFirst, tensor, bias } = projection;
+  const bytesOf = (of: TensorProto) => {
+    const bytes = changed.get(of.name ?? '') ?? new Uint8Array(original.bytes(of));
+    changed.set(of.name ?? '', bytes);
+    return bytes;
+  };
+  const half = columns.length / 2;
+  for (let index = 0; index < half; index++) {
+    const [from, to] = [columns[index] ?? 0, columns[index + half] ?? 0];
+    for (let row = 0; row < inFeatures; row++) {
+      const at = (column: number) => (outFirst ? column * inFeatures + row : row * outFeatures + column);
+      copyElement(bytesOf(tensor), tensor, at(from), at(to));
+    }
+    if (bias) copyElement(bytesOf(bias.tensor), bias.tensor, from, to);
+  }
+}
+
+function copyElement(bytes: Uint8Array, tensor: TensorProto, from: number, to: number): void {
+  const size = byteSize(tensor.dataType ?? 0, 1) ?? 0;
+  bytes.copyWithin(to * size, from * size, (from + 1) * size);
+}

@@ -1,0 +1,39 @@
+import { constantTensor } from '../analyse';
+import type { Model, Node, Value } from '../ir';
+import { DataType } from '../onnx';
+import { type Precision, TOLERANCES, type Tolerance, toleranceFor } from './tolerance';
+
+/** Operators that round to a few bits, of the standard set and of com.microsoft. */
+const QUANTIZED = /Quantize|MatMulInteger|ConvInteger|^QLinear|^Q(Attention|Gemm|MoE|Ordered)|NBits|Bnb4/;
+
+/** Operators whose weights say what a model computes in. */
+const LINEAR = ['MatMul', 'Gemm', 'Conv', 'Attention', 'MultiHeadAttention'];
+
+/** What a model computes in, read off its operators and the weights of its linear layers. */
+export function precisionOf(model: Model): Precision {
+  const nodes = [...model.scopes()].flatMap((scope) => scope.nodes);
+  if (nodes.some(({ opType }) => QUANTIZED.test(opType))) return 'quantized';
+  const types = new Set(nodes.filter(({ opType }) => LINEAR.includes(opType)).flatMap(weightTypes));
+  if (types.has(DataType.BFLOAT16)) return 'bfloat16';
+  if (types.has(DataType.FLOAT16)) return 'float16';
+  return types.has(DataType.FLOAT) || !types.has(DataType.DOUBLE) ? 'float32' : 'float64';
+}
+
+function weightTypes(node: Node): number[] {
+  return node.inputs.flatMap((input) => (input && stored(input)?.dataType) ?? []);
+}
+
+function stored(value: Value): ReturnType<typeof constantTensor> {
+  const node = value.producer;
+  return node?.is('Transpose') && node.inputs[0] ? stored(node.inputs[0]) : constantTensor(value);
+}
+
+/**
+ * The tolerance for a result of a model that computes in `precision`: a float32 output of a model that computes in
+ * float16 is no better than float16. Integers and booleans are compared exactly.
+ */
+export function toleranceWithin(precision: Precision, dtype: DataType | undefined): Tolerance {
+  const own = toleranceFor(dtype);
+  const whole = TOLERANCES[precision];
+  return own !== TOLERANCES.exact && whole.atol > own.atol ? whole : own;
+}

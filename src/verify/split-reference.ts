@@ -1,0 +1,54 @@
+import type { LayerUnderTest } from './layer-reference';
+import { type Array64, type DifferentialParameters, permute, splitDifferentialAttention } from './reference';
+import { attentionOperatorMaps } from './reference/operator';
+
+/**
+ * Split mode in float64: from the maps and values of the model's own attention to what stands in the place of its
+ * output, pairing of heads and layout included.
+ * @throws Error where values do not fit together
+ */
+export function splitReference(
+  { site, layer }: LayerUnderTest,
+  parameters: DifferentialParameters,
+  get: (name: string) => Array64,
+  isBoolean: (name: string) => boolean,
+): Array64 {
+  const { core } = site;
+  const own =
+    core.kind === 'written-out'
+      ? arranged(get(core.probabilities.name), get(core.values.name), core.arrangement)
+      : attentionOperatorMaps(core.node, get, isBoolean);
+  const A = headed(own.A, layer.heads);
+  const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
+  const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD: V, pairing: 'halves' });
+  const restored =
+    own.A.shape.length === A.shape.length
+      ? C
+      : { shape: [...own.A.shape.slice(0, -1), layer.valueWidth], data: C.data };
+  return core.kind === 'written-out' && core.arrangement
+    ? permute(restored, core.arrangement.output)
+    : restored;
+}
+
+interface Arrangement {
+  readonly probabilities: readonly number[];
+  readonly values: readonly number[];
+  readonly valuesUnsqueeze: readonly number[];
+}
+
+/** Operands of an Einsum as [.., S, T] and [.., T, D]. */
+function arranged(A: Array64, V: Array64, arrangement: Arrangement | undefined): { A: Array64; V: Array64 } {
+  if (!arrangement) return { A, V };
+  const moved = permute(V, arrangement.values);
+  const shape = [...moved.shape];
+  for (const axis of arrangement.valuesUnsqueeze) shape.splice(axis, 0, 1);
+  return { A: permute(A, arrangement.probabilities), V: { shape, data: moved.data } };
+}
+
+/** [batch * heads, ..] as [batch, heads, ..]; grouped heads as one axis. */
+function headed(x: Array64, heads: number): Array64 {
+  if (x.shape.length === 4) return x;
+  const tail = x.shape.slice(-2);
+  const rest = x.shape.slice(0, -2).reduce((all, size) => all * size, 1);
+  return { shape: [rest / heads, heads, ...tail], data: x.data };
+}
