@@ -56,6 +56,14 @@ export class Dim {
     return [...this.terms.keys()].some((key) => key.includes('?'));
   }
 
+  /** The one symbol in a product of a number and a symbol. */
+  get onlySymbol(): Dim | undefined {
+    const [entry] = this.terms;
+    if (this.terms.size !== 1 || !entry) return undefined;
+    const [name, ...more] = symbols(entry[0]);
+    return name !== undefined && more.length === 0 ? Dim.symbol(name) : undefined;
+  }
+
   plus(other: Dim): Dim {
     const terms = new Map(this.terms);
     for (const [key, coefficient] of other.terms) terms.set(key, (terms.get(key) ?? 0) + coefficient);

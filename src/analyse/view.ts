@@ -120,9 +120,10 @@ function take(atoms: Atom[], size: Dim, fromEnd: boolean): Atom[] | undefined {
       continue;
     }
     // Two names for one dimension: exporters give the batch of the mask and of the ids a symbol each.
-    if (isNamed(need) && isNamed(atom.size) && atom.kind !== 'column') {
+    const sameSize = need.onlySymbol;
+    if (sameSize && isNamed(sameSize) && isNamed(atom.size) && atom.kind !== 'column') {
       taken.push(atom);
-      need = Dim.of(1);
+      need = need.dividedBy(sameSize) ?? Dim.of(1);
       continue;
     }
     return undefined;
