@@ -143,3 +143,16 @@ export function placeRows(
     return [bytes];
   });
 }
+
+/** A matrix [rows, columns] as [columns, rows]. */
+export function transposedRows(data: ByteRange, shape: readonly number[], dataType: number): ByteRange {
+  const [rows = 1, columns = 1] = shape;
+  const size = byteSize(dataType, 1) ?? 1;
+  return computedBytes(data.length, () => {
+    const source = asWords(data.read(), size);
+    const bytes = new Uint8Array(data.length);
+    const target = asWords(bytes, size);
+    for (let row = 0; row < rows; row++) copyStrided(source, row * columns, 1, target, row, rows, columns);
+    return [bytes];
+  });
+}

@@ -7,7 +7,8 @@ import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../on
 import { decodeFloats, encodeFloats, isFloatType } from '../weights/floats';
 import { KeyIndex } from '../weights/match-names';
 import type { Safetensors, StoredTensor } from '../weights/safetensors';
-import { placeRows } from './columns';
+import { placeRows, transposedRows } from './columns';
+import { namedWeights } from './parameter-names';
 import type { RewriteSession } from './session';
 import { makeTensor } from './tensors';
 
@@ -42,7 +43,13 @@ export function loadWeights(session: RewriteSession, checkpoint: Safetensors, pa
     loader.fillSide(site, 'q', site.query, session);
     loader.fillSide(site, 'k', site.key, session);
   }
+  loader.fillOthers(session);
   return loader.report();
+}
+
+/** True if second projections begin as copies of the first: of what the checkpoint has, where it has it. */
+function copies({ options }: RewriteSession): boolean {
+  return options.init === 'mirror' || options.init === 'preserve';
 }
 
 class Loader {
@@ -122,7 +129,37 @@ class Loader {
       if (!second) continue;
       if (own) this.#put(second, own);
       else if (packed && rows === 2 * height) this.#put(second, { ...packed, from: height, rows: height });
+      else if (packed && copies(session)) this.#put(second, { ...packed, rows: height });
       else this.#initialised.push(second.name);
+    }
+  }
+
+  /** Fills whatever else the checkpoint has a key for: the unchanged part of the model. */
+  fillOthers(session: RewriteSession): void {
+    const done = new Set(this.#loaded.map(({ parameter }) => parameter));
+    for (const site of session.sites)
+      for (const value of session.parameters.of(site).values()) done.add(value.name);
+    for (const { value, name, transposed } of namedWeights(this.model)) {
+      const tensor = value.initializer;
+      const found =
+        done.has(value.name) || !tensor || !isFloatType(tensor.dataType) ? undefined : this.#find(name);
+      if (!found || !tensor) continue;
+      const shape = tensorShape(tensor);
+      const given = transposed ? [...found.tensor.shape].reverse() : found.tensor.shape;
+      if (given.join() !== shape.join()) {
+        throw errors.wrongShape(
+          this.path,
+          found.key,
+          found.tensor.shape,
+          value.name,
+          transposed ? [...shape].reverse() : shape,
+        );
+      }
+      const dataType = tensor.dataType ?? 0;
+      const rows = converted(found.tensor, 0, found.rows, dataType, `${this.path}: ${found.key}`);
+      const data = transposed ? transposedRows(rows, found.tensor.shape, dataType) : rows;
+      this.model.replaceInitializer(value, { ...makeTensor(dataType, shape, data), name: value.name });
+      this.#note(value.name, found.key);
     }
   }
 
