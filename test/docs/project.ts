@@ -4,15 +4,10 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { ROOT } from './markdown';
 
-interface PackedFile {
+/** A file of the package. */
+export interface PackedFile {
   readonly path: string;
   readonly size: number;
-}
-
-/** Files that would be published. Needs `npm run build` before. */
-export function packedFiles(): PackedFile[] {
-  const answer = npm(['pack', '--dry-run', '--json'], ROOT);
-  return JSON.parse(answer)[0].files;
 }
 
 export function npm(args: readonly string[], cwd: string): string {
@@ -21,10 +16,11 @@ export function npm(args: readonly string[], cwd: string): string {
 
 /**
  * Installs the packed package into a folder as npm does, but with the dependencies that are already here: those that
- * package.json names and no others, so that nothing undeclared is found.
+ * package.json names and no others, so that nothing undeclared is found. Needs `npm run build` before.
+ * @returns what the package holds
  */
-export function install(folder: string): void {
-  const [{ filename }] = JSON.parse(npm(['pack', '--json', '--pack-destination', folder], ROOT));
+export function install(folder: string): PackedFile[] {
+  const [{ filename, files }] = JSON.parse(npm(['pack', '--json', '--pack-destination', folder], ROOT));
   const modules = path.join(folder, 'node_modules');
   const target = path.join(modules, 'diffx');
   fs.mkdirSync(path.join(modules, '.bin'), { recursive: true });
@@ -40,6 +36,7 @@ export function install(folder: string): void {
     fs.symlinkSync(path.join('..', 'diffx', file), path.join(modules, '.bin', name));
   }
   fs.writeFileSync(path.join(folder, 'package.json'), '{ "name": "project", "private": true }\n');
+  return files;
 }
 
 /** Runs a shell command in a folder where `diffx` is on the path; standard error goes where standard output goes. */

@@ -43,11 +43,15 @@ export function runSteps(steps: readonly Step[], folder: string): Ran[] {
   });
 }
 
-/** Takes out what differs from machine to machine and from run to run: times, rounding errors, and the space between columns. */
+/**
+ * Takes out what differs from machine to machine and from run to run (times, rounding errors), how much was compared,
+ * and the space between columns.
+ */
 export function withoutMeasurements(line: string): string {
   return line
     .replace(/, in [\d.]+ m?s$/, ', in TIME')
     .replace(/"milliseconds": \d+/, '"milliseconds": TIME')
+    .replace(/\([\d,]+ comparisons?/, '(MANY comparisons')
     .replace(/largest error [\d.e-]+/, 'largest error SMALL')
     .replace(/(?<=\s)\d(\.\d)?e-\d+(?=\s)/g, 'SMALL')
     .replace(/(?<=\S) {2,}/g, '  ');
