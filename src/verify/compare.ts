@@ -3,6 +3,10 @@ import { DataType, dataTypeName } from '../onnx/data-types';
 import { elementCount, type Tensor, toFloat64 } from './tensor';
 import { type Tolerance, toleranceFor } from './tolerance';
 
+/** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
+const { abs, max, min, sqrt, floor } = Math;
+const { isFinite: isFiniteNumber, isNaN: isNotANumber, MAX_VALUE } = Number;
+
 export interface TensorComparison {
   readonly passed: boolean;
   /** Why the two cannot be compared number by number; the numbers below are then NaN and 0. */
@@ -108,32 +112,32 @@ function countDifferences(e: Float64Array, a: Float64Array, { atol, rtol }: Tole
   for (let i = 0; i < e.length; i++) {
     const wanted = e[i] as number;
     const given = a[i] as number;
-    if (!Number.isFinite(wanted) || !Number.isFinite(given)) {
+    if (!isFiniteNumber(wanted) || !isFiniteNumber(given)) {
       if (Object.is(wanted, given)) continue;
-      if (Number.isNaN(wanted) || Number.isNaN(given)) nanMismatches++;
+      if (isNotANumber(wanted) || isNotANumber(given)) nanMismatches++;
       else infinityMismatches++;
       failures++;
       if (worstExcess < Number.POSITIVE_INFINITY) [worst, worstExcess] = [i, Number.POSITIVE_INFINITY];
       continue;
     }
-    const difference = Math.abs(given - wanted);
+    const difference = abs(given - wanted);
     finite++;
     squares += difference * difference;
     dot += wanted * given;
     expectedSquares += wanted * wanted;
     actualSquares += given * given;
     if (difference === 0) continue;
-    maxAbs = Math.max(maxAbs, difference);
-    maxRelative = Math.max(maxRelative, difference / Math.max(Math.abs(wanted), expectedRms));
-    const allowed = atol + rtol * Math.abs(wanted);
+    maxAbs = max(maxAbs, difference);
+    maxRelative = max(maxRelative, difference / max(abs(wanted), expectedRms));
+    const allowed = atol + rtol * abs(wanted);
     if (difference > allowed) failures++;
     // With tolerance 0 every difference is infinitely out: the largest one is still told apart from the rest.
-    const excess = Math.min(difference / Math.max(allowed, 1e-280), Number.MAX_VALUE);
+    const excess = min(difference / max(allowed, 1e-280), MAX_VALUE);
     if (excess > worstExcess) [worst, worstExcess] = [i, excess];
   }
-  const norms = Math.sqrt(expectedSquares) * Math.sqrt(actualSquares);
+  const norms = sqrt(expectedSquares) * sqrt(actualSquares);
   const cosine = norms > 0 ? dot / norms : expectedSquares === actualSquares ? 1 : 0;
-  const rms = finite > 0 ? Math.sqrt(squares / finite) : 0;
+  const rms = finite > 0 ? sqrt(squares / finite) : 0;
   const numbers = { maxAbs, maxRelative, rms, cosine, nanMismatches, infinityMismatches, finite };
   return { numbers, failures, worst };
 }
@@ -141,11 +145,11 @@ function countDifferences(e: Float64Array, a: Float64Array, { atol, rtol }: Tole
 function finiteRms(values: Float64Array): number {
   let [squares, finite] = [0, 0];
   for (const value of values) {
-    if (!Number.isFinite(value)) continue;
+    if (!isFiniteNumber(value)) continue;
     squares += value * value;
     finite++;
   }
-  return finite > 0 ? Math.sqrt(squares / finite) : 0;
+  return finite > 0 ? sqrt(squares / finite) : 0;
 }
 
 function worstElement(
@@ -159,7 +163,7 @@ function worstElement(
   let rest = flat;
   for (const size of [...shape].reverse()) {
     index.unshift(rest % size);
-    rest = Math.floor(rest / size);
+    rest = floor(rest / size);
   }
   return { index, expected: e[flat] as number, actual: a[flat] as number };
 }

@@ -13,6 +13,10 @@ import type { CheckBuilder } from './report';
 import { type Tensor, toFloat64 } from './tensor';
 import { type Tolerance, toleranceFor } from './tolerance';
 
+/** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
+const { max, min, sqrt } = Math;
+const { isFinite: isFiniteNumber } = Number;
+
 /** What a run has shown of the layers. */
 export interface Look {
   readonly lookup: Lookup;
@@ -86,18 +90,18 @@ function fitting({ site, layer }: LayerUnderTest, actual: Tensor, lookup: Lookup
   const [own, inside] = [toleranceFor(actual.dtype), toleranceFor(site.dataType as Tensor['dtype'])];
   const { atol, rtol } = inside.atol > own.atol ? inside : own;
   const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
-  const size = Math.max(rms(actual), values ? rms(values) : 0);
-  return { atol: atol * Math.min(1, size > 0 ? size : 1), rtol };
+  const size = max(rms(actual), values ? rms(values) : 0);
+  return { atol: atol * min(1, size > 0 ? size : 1), rtol };
 }
 
 function rms(tensor: Tensor): number {
   let [sum, count] = [0, 0];
   for (const value of toFloat64(tensor)) {
-    if (!Number.isFinite(value)) continue;
+    if (!isFiniteNumber(value)) continue;
     sum += value * value;
     count++;
   }
-  return count > 0 ? Math.sqrt(sum / count) : 0;
+  return count > 0 ? sqrt(sum / count) : 0;
 }
 
 /** Values of the two components that are equal once they have exchanged their weights. */

@@ -33,8 +33,11 @@ import { type Session, withSession } from './session';
 import { storedTensor } from './stored';
 import type { Tensor } from './tensor';
 import type { Tolerance } from './tolerance';
-import { makeVariant } from './variants';
+import { makeVariant, modelSize } from './variants';
 import type { Pair, VerifySettings } from './verify';
+
+/** Bytes up to which a model runs on one thread. */
+const SMALL = 16 * 2 ** 20;
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -116,7 +119,9 @@ export class Runner {
   #sessionOptions(of: Model) {
     const { provider } = this.settings;
     const refusedExitCode = of === this.pair.original ? ExitCode.usage : ExitCode.verificationFailed;
-    return { refusedExitCode, ...(provider ? { provider } : {}) };
+    // Starting threads takes longer than they save on a small model.
+    const threads = modelSize(of.file) <= SMALL ? { threads: 1 } : {};
+    return { refusedExitCode, ...threads, ...(provider ? { provider } : {}) };
   }
 
   /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */

@@ -37,6 +37,7 @@ export function makeVariant(file: ModelFile, edit: (model: Model) => void, large
   return { model: target, discard };
 }
 
-function modelSize(file: ModelFile): number {
+/** Bytes of a model with its side files. */
+export function modelSize(file: ModelFile): number {
   return file.externalFiles.reduce((all, location) => all + file.sideFile(location).length, file.size);
 }

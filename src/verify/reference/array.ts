@@ -1,3 +1,5 @@
+/** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
+const { floor } = Math;
 /** Arrays of float64 with a shape: all that the reference computes with. */
 
 export interface Array64 {
@@ -59,7 +61,7 @@ export function broadcastTo(array: Array64, shape: readonly number[]): Array64 {
       const length = shape[axis] as number;
       const ownLength = own[axis] as number;
       if (ownLength !== 1) source += (rest % length) * stride;
-      rest = Math.floor(rest / length);
+      rest = floor(rest / length);
       stride *= ownLength;
     }
     data[flat] = at(array, source);
@@ -78,7 +80,7 @@ export function permute(array: Array64, axes: readonly number[]): Array64 {
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       const length = shape[axis] as number;
       source += (rest % length) * (strides[axes[axis] as number] as number);
-      rest = Math.floor(rest / length);
+      rest = floor(rest / length);
     }
     data[flat] = at(array, source);
   }

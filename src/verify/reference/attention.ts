@@ -1,6 +1,9 @@
 /** The parts of attention, in plain loops. Letters as in SPEC section 1: B batch, H heads, S query, T key, D width. */
 import { type Array64, assertSameShape, at, broadcastTo, size, splitShape } from './array';
 
+/** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
+const { max, exp, sqrt } = Math;
+
 /**
  * Query times key, scaled, plus what the model adds: bias, mask, positions.
  * @param Q_BHSD any leading axes before the last two
@@ -41,10 +44,10 @@ export function softmax(x: Array64): Array64 {
   const data = new Float64Array(x.data.length);
   for (let row = 0; row < data.length; row += T) {
     let largest = Number.NEGATIVE_INFINITY;
-    for (let t = 0; t < T; t++) largest = Math.max(largest, at(x, row + t));
+    for (let t = 0; t < T; t++) largest = max(largest, at(x, row + t));
     let sum = 0;
-    for (let t = 0; t < T; t++) sum += Math.exp(at(x, row + t) - largest);
-    for (let t = 0; t < T; t++) data[row + t] = Math.exp(at(x, row + t) - largest) / sum;
+    for (let t = 0; t < T; t++) sum += exp(at(x, row + t) - largest);
+    for (let t = 0; t < T; t++) data[row + t] = exp(at(x, row + t) - largest) / sum;
   }
   return { shape: x.shape, data };
 }
@@ -87,7 +90,7 @@ export function rmsNorm(x: Array64, eps: number, weight?: Float64Array): Array64
   for (let row = 0; row < data.length; row += D) {
     let squares = 0;
     for (let d = 0; d < D; d++) squares += at(x, row + d) ** 2;
-    const scale = 1 / Math.sqrt(squares / D + eps);
+    const scale = 1 / sqrt(squares / D + eps);
     for (let d = 0; d < D; d++) data[row + d] = at(x, row + d) * scale * (weight?.[d] ?? 1);
   }
   return { shape: x.shape, data };

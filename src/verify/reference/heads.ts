@@ -1,6 +1,9 @@
 /** Which heads belong together in `split` mode (SPEC section 1, head modes and presets). The axis of heads is -3. */
 import { type Array64, at, size } from './array';
 
+/** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
+const { floor } = Math;
+
 /**
  * How heads pair: `halves` i with i + h/2 (axolotl, DiffLlama), `adjacent` 2i with 2i + 1 (paper).
  */
@@ -10,7 +13,7 @@ export type Pairing = 'halves' | 'adjacent';
 export function repeatHeads(array: Array64, H: number): Array64 {
   const G = headCount(array);
   if (H % G !== 0) throw new Error(`${G} heads do not divide ${H}`);
-  return pickHeads(array, H, (head) => Math.floor(head / (H / G)));
+  return pickHeads(array, H, (head) => floor(head / (H / G)));
 }
 
 /** The positive and the negative maps, [..., H/2, S, T] each. */
@@ -42,9 +45,9 @@ export function unpair(C: Array64): Array64 {
   const data = new Float64Array(size(shape));
   for (let i = 0; i < data.length; i++) {
     const d = i % D;
-    const s = Math.floor(i / D) % S;
-    const head = Math.floor(i / (D * S));
-    data[i] = at(C, (Math.floor(head / 2) * S + s) * width + (head % 2) * D + d);
+    const s = floor(i / D) % S;
+    const head = floor(i / (D * S));
+    data[i] = at(C, (floor(head / 2) * S + s) * width + (head % 2) * D + d);
   }
   return { shape, data };
 }
@@ -55,7 +58,7 @@ function beside(left: Array64, right: Array64): Array64 {
   const shape = [...left.shape.slice(0, -1), 2 * D];
   const data = new Float64Array(size(shape));
   for (let i = 0; i < data.length; i++) {
-    const row = Math.floor(i / (2 * D));
+    const row = floor(i / (2 * D));
     const column = i % (2 * D);
     data[i] = column < D ? at(left, row * D + column) : at(right, row * D + column - D);
   }
