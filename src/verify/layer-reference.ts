@@ -6,11 +6,13 @@ import {
   array64,
   type DifferentialParameters,
   differentialAttention,
+  differentialOutputs,
   lambdaOf,
   repeatHeads,
   scores,
   softmax,
 } from './reference';
+import type { OperatorCalls } from './split-operator';
 import { splitReference } from './split-reference';
 import { type Tensor, toFloat64 } from './tensor';
 
@@ -27,6 +29,8 @@ export interface LayerUnderTest {
   /** The attention in the original. */
   readonly site: LocatedSite;
   readonly options: RecordedOptions;
+  /** Calls of a fused operator that verification adds, see `split-operator.ts`. */
+  readonly calls?: OperatorCalls | undefined;
 }
 
 function wide(tensor: Tensor | undefined, name: string): Array64 {
@@ -70,9 +74,10 @@ export function layerParameters(
  * Names of the values that the reference needs. In duplicate mode: what the differential attention starts from. In
  * split mode: what the original's own attention is computed from, since pairing is part of what is checked.
  */
-export function neededValues({ layer, site, options }: LayerUnderTest): string[] {
+export function neededValues({ layer, site, options, calls }: LayerUnderTest): string[] {
   if (options.heads === 'duplicate') return Object.values(layer.start);
   const { core } = site;
+  if (calls) return [calls.own, calls.exchanged];
   if (core.kind === 'written-out') return [core.probabilities.name, core.values.name];
   return core.node.inputs.flatMap((input) => (input ? [input.name] : []));
 }
@@ -102,7 +107,7 @@ export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: numb
     case 'scores':
       return attend(parameters, maps(layer, '1', get), maps(layer, '2', get), from('V'));
     case 'outputs':
-      return combineOutputs(parameters, from('Y1'), from('Y2'));
+      return differentialOutputs({ ...parameters, Y1_BHSD: from('Y1'), Y2_BHSD: from('Y2') });
     default:
       return layer.form satisfies never;
   }
@@ -126,28 +131,4 @@ function maps({ start }: RewrittenLayer, n: '1' | '2', get: (name: string) => Ar
   const Q = get(start[`Q${n}`] ?? '');
   const K = get(start[`K${n}`] ?? '');
   return softmax(scores(Q, repeatHeads(K, Q.shape[1] ?? 1), scalar('scale') / scalar('divisor'), bias));
-}
-
-/** C = Y1 - mix * lambda * Y2, then norm and gain: attention with maps that pick one row of Y each. */
-function combineOutputs(parameters: DifferentialParameters, Y1: Array64, Y2: Array64): Array64 {
-  const rows = Y1.shape.at(-2) ?? 1;
-  const leading = Y1.shape.slice(0, -2);
-  const count = leading.reduce((all, size) => all * size, 1);
-  const pick = (first: boolean): Array64 => {
-    const data = new Float64Array(count * rows * rows * 2);
-    for (let head = 0; head < count; head++) {
-      for (let row = 0; row < rows; row++)
-        data[(head * rows + row) * rows * 2 + row + (first ? 0 : rows)] = 1;
-    }
-    return { shape: [...leading, rows, rows * 2], data };
-  };
-  const width = Y1.shape.at(-1) ?? 1;
-  const both = new Float64Array(Y1.data.length * 2);
-  for (let head = 0; head < count; head++) {
-    const size = rows * width;
-    both.set(Y1.data.subarray(head * size, (head + 1) * size), head * size * 2);
-    both.set(Y2.data.subarray(head * size, (head + 1) * size), head * size * 2 + size);
-  }
-  const V: Array64 = { shape: [...leading, rows * 2, width], data: both };
-  return differentialAttention({ ...parameters, A1_BHST: pick(true), A2_BHST: pick(false), V_BHTD: V });
 }

@@ -1,3 +1,4 @@
+import { Shapes } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import { MIX_INPUT } from '../attention/record';
 import { DiffxError, ExitCode } from '../errors';
@@ -30,6 +31,7 @@ import { precisionOf, toleranceWithin } from './precision';
 import { asProbed, asStored, openParameters, type Setting } from './probe';
 import { type Check, CheckBuilder, type CheckName } from './report';
 import { type Session, withSession } from './session';
+import { addExchangedCall, callsOf, showsMaps } from './split-operator';
 import { storedTensor } from './stored';
 import type { Tensor } from './tensor';
 import type { Tolerance } from './tolerance';
@@ -65,7 +67,10 @@ export class Runner {
     const { record, rewritten, original } = pair;
     const layers = record.layers.flatMap((layer) => {
       const site = sites.find(({ core }) => core.output.name === layer.output);
-      return site ? [{ layer, site, options: record.options }] : [];
+      if (!site) return [];
+      const { options } = record;
+      const hidden = site.core.kind === 'operator' && options.heads === 'split' && !showsMaps(site.core);
+      return [{ layer, site, options, calls: hidden ? callsOf(rewritten, site, layer) : undefined }];
     });
     this.#layers = inDataOrder(layers, ({ site }) => site);
     this.#pasts = doubledInputs(record);
@@ -164,8 +169,10 @@ export class Runner {
     const { rewritten } = this.pair;
     const names = layers.flatMap((under) => [...neededValues(under), comparedValue(under)]);
     for (const under of layers) check.await(`${labelOf(under, layers)}: C`, under.layer.path);
+    const shapes = layers.some(({ calls }) => calls) ? new Shapes(this.pair.original) : undefined;
     const edit = (model: Model) => {
       openParameters(model, layers);
+      for (const { site, calls } of layers) if (calls && shapes) addExchangedCall(model, site, calls, shapes);
       return expose(model, names);
     };
     await this.#with(rewritten, edit, async (session, exposure) => {

@@ -1,5 +1,14 @@
 import type { LayerUnderTest } from './layer-reference';
-import { type Array64, type DifferentialParameters, permute, splitDifferentialAttention } from './reference';
+import {
+  type Array64,
+  beside,
+  type DifferentialParameters,
+  differentialOutputs,
+  pairMaps,
+  permute,
+  splitDifferentialAttention,
+  unpair,
+} from './reference';
 import { attentionOperatorMaps } from './reference/operator';
 
 /**
@@ -8,12 +17,13 @@ import { attentionOperatorMaps } from './reference/operator';
  * @throws Error where values do not fit together
  */
 export function splitReference(
-  { site, layer }: LayerUnderTest,
+  { site, layer, calls }: LayerUnderTest,
   parameters: DifferentialParameters,
   get: (name: string) => Array64,
   isBoolean: (name: string) => boolean,
 ): Array64 {
   const { core } = site;
+  if (calls) return fromCalls(get(calls.own), get(calls.exchanged), layer, parameters);
   const own =
     core.kind === 'written-out'
       ? arranged(get(core.probabilities.name), get(core.values.name), core.arrangement)
@@ -28,6 +38,30 @@ export function splitReference(
   return core.kind === 'written-out' && core.arrangement
     ? permute(restored, core.arrangement.output)
     : restored;
+}
+
+/** Each half of the maps times each half of the values, from calls with the values as they are and exchanged. */
+function fromCalls(
+  own: Array64,
+  exchanged: Array64,
+  { heads, valueWidth }: LayerUnderTest['layer'],
+  parameters: DifferentialParameters,
+): Array64 {
+  const isMerged = own.shape.length === 3;
+  const headsFirst = ({ shape, data }: Array64): Array64 =>
+    isMerged
+      ? permute({ shape: [...shape.slice(0, 2), heads, valueWidth], data }, [0, 2, 1, 3])
+      : { shape, data };
+  const [straight1, straight2] = pairMaps(headsFirst(own), 'halves');
+  const [crossed1, crossed2] = pairMaps(headsFirst(exchanged), 'halves');
+  const C = unpair(
+    differentialOutputs({
+      ...parameters,
+      Y1_BHSD: beside(straight1, crossed1),
+      Y2_BHSD: beside(crossed2, straight2),
+    }),
+  );
+  return isMerged ? { shape: own.shape, data: permute(C, [0, 2, 1, 3]).data } : C;
 }
 
 interface Arrangement {

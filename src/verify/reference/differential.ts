@@ -35,13 +35,32 @@ export interface DuplicateHeads extends DifferentialParameters {
  * @returns C of [B, H, S, D]
  */
 export function differentialAttention(layer: DuplicateHeads): Array64 {
-  let C = weigh(differentialMap(layer), layer.V_BHTD);
-  if (layer.norm) C = rmsNorm(C, layer.norm.eps, layer.norm.weight);
-  const factor = (1 - (layer.timesOneMinusLambdaInit ?? 0)) * layer.gain;
-  return { shape: C.shape, data: C.data.map((value) => value * factor) };
+  return afterwards(weigh(differentialMap(layer), layer.V_BHTD), layer);
 }
 
-/** A1 - mix * lambda * A2: what a graph output that is the attention map shows. */
+/** Norm, (1 - lambda_init) and gain. */
+function afterwards(
+  C: Array64,
+  { norm, timesOneMinusLambdaInit, gain }: Omit<DifferentialParameters, 'lambda' | 'mix'>,
+): Array64 {
+  const normed = norm ? rmsNorm(C, norm.eps, norm.weight) : C;
+  const factor = (1 - (timesOneMinusLambdaInit ?? 0)) * gain;
+  return { shape: normed.shape, data: normed.data.map((value) => value * factor) };
+}
+
+export interface AttendedOutputs extends DifferentialParameters {
+  /** A1 V and A2 V: [..., H, S, D]. */
+  readonly Y1_BHSD: Array64;
+  readonly Y2_BHSD: Array64;
+}
+
+/** The same from what the two components attended to: A1 V - mix * lambda * A2 V, then norm and the rest. */
+export function differentialOutputs(layer: AttendedOutputs): Array64 {
+  const { Y1_BHSD, Y2_BHSD } = layer;
+  return afterwards(differentialMap({ ...layer, A1_BHST: Y1_BHSD, A2_BHST: Y2_BHSD }), layer);
+}
+
+/** A1 - mix * lambda * A2, number by number: what a graph output that is the attention map shows. */
 export function differentialMap(
   layer: Pick<DuplicateHeads, 'A1_BHST' | 'A2_BHST' | 'lambda' | 'mix'>,
 ): Array64 {

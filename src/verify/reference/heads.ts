@@ -53,7 +53,7 @@ export function unpair(C: Array64): Array64 {
 }
 
 /** Two arrays side by side on the last axis. */
-function beside(left: Array64, right: Array64): Array64 {
+export function beside(left: Array64, right: Array64): Array64 {
   const D = left.shape.at(-1) as number;
   const shape = [...left.shape.slice(0, -1), 2 * D];
   const data = new Float64Array(size(shape));

@@ -2,12 +2,14 @@
 export { type Array64, array64, broadcastTo, permute } from './array';
 export { rmsNorm, scores, softmax, weigh } from './attention';
 export {
+  type AttendedOutputs,
   type DifferentialParameters,
   type DuplicateHeads,
   differentialAttention,
   differentialMap,
+  differentialOutputs,
   type SplitHeads,
   splitDifferentialAttention,
 } from './differential';
-export { type Pairing, pairMaps, pairValues, repeatHeads, unpair } from './heads';
+export { beside, type Pairing, pairMaps, pairValues, repeatHeads, unpair } from './heads';
 export { type LambdaParameters, lambdaInit, lambdaOf } from './lambda';
