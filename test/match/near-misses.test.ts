@@ -8,6 +8,7 @@ import type { ReasonCode } from '../../src/match/outcome';
 import { resolveOptions } from '../../src/rewrite/options';
 import { runRewrite } from '../../src/rewrite/run';
 import { ATTENTION, line, variant } from '../support/attention-text';
+import { inWords } from '../support/found';
 import { modelText, rewriteText, textModel, thrownBy } from '../support/models';
 
 interface NearMiss {
@@ -15,7 +16,8 @@ interface NearMiss {
   readonly code: ReasonCode;
   /** Name of the node that the reason points at. */
   readonly node: string;
-  readonly found: string | RegExp;
+  /** What the reason says was found. */
+  readonly says: string | RegExp;
   readonly change: readonly (readonly [string, string])[];
 }
 
@@ -27,14 +29,14 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a softmax over queries',
     code: 'softmax-axis',
     node: 'softmax',
-    found: 'axis 2 of 4 axes',
+    says: 'axis 2 of 4 axes',
     change: [['Softmax <axis = -1>', 'Softmax <axis = 2>']],
   },
   {
     what: 'probabilities that are rounded, and seen before they are',
     code: 'probabilities-escape',
     node: 'softmax',
-    found: 'it is an output of the graph',
+    says: 'it is an output of the graph',
     change: [
       ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, T] wide)'],
       [
@@ -47,7 +49,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'probabilities that another node reads before they are guarded',
     code: 'probabilities-escape',
     node: 'softmax',
-    found: "'entropy' reads it",
+    says: "'entropy' reads it",
     change: [
       ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, T] e)'],
       [
@@ -60,7 +62,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a query weight that is fed',
     code: 'no-score-product',
     node: 'softmax',
-    found: "'scores'",
+    says: "'scores'",
     change: [
       [declared('q_proj'), ''],
       ['(float[B, S, 8] x)', `(float[B, S, 8] x, float[8, 8] ${weight('q_proj')})`],
@@ -70,7 +72,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a key weight that is computed from data',
     code: 'no-score-product',
     node: 'softmax',
-    found: "'scores'",
+    says: "'scores'",
     change: [
       [
         line('k_proj'),
@@ -82,7 +84,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'queries that are an input of the graph',
     code: 'no-score-product',
     node: 'softmax',
-    found: "'scores'",
+    says: "'scores'",
     change: [
       ['(float[B, S, 8] x)', '(float[B, S, 8] x, float[B, S, 8] q)'],
       [line('q_proj'), ''],
@@ -93,7 +95,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'one query head for two key heads',
     code: 'heads-do-not-divide',
     node: 'scores',
-    found: '1 heads of width 4, 2 key heads of width 4',
+    says: '1 heads of width 4, 2 key heads of width 4',
     change: [
       [declared('q_proj'), `  float[8, 4] ${weight('q_proj')} = {...},\n  int64[4] one = {0, 0, 1, 4},\n`],
       ['Reshape (q, split)', 'Reshape (q, one)'],
@@ -103,7 +105,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'two products with values',
     code: 'several-value-products',
     node: 'attended_again',
-    found: "'attended', 'attended_again'",
+    says: "'attended', 'attended_again'",
     change: [
       ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, 4] C2)'],
       [line('attended'), `${line('attended')}\n["attended_again"] C2 = MatMul (A, Q)`],
@@ -113,7 +115,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'values times probabilities',
     code: 'probabilities-second-operand',
     node: 'attended',
-    found: 'values times probabilities',
+    says: 'values times probabilities',
     change: [
       [
         line('attended'),
@@ -125,17 +127,17 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
-    what: 'probabilities that something is added to',
+    what: 'probabilities that are bent',
     code: 'no-value-product',
     node: 'softmax',
-    found: 'none',
-    change: [[line('softmax'), '["softmax"] A0 = Softmax <axis = -1> (S)\n["prior"] A = Add (A0, scale)']],
+    says: 'none',
+    change: [[line('softmax'), '["softmax"] A0 = Softmax <axis = -1> (S)\n["root"] A = Sqrt (A0)']],
   },
   {
     what: 'queries from two linear layers',
     code: 'several-projections',
     node: 'q_base',
-    found: "'lora', 'q_base'",
+    says: "'lora', 'q_base'",
     change: [
       [
         line('q_proj'),
@@ -149,7 +151,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a linear layer that scales',
     code: 'projection-form',
     node: 'q_proj',
-    found: 'a product with transposed or scaled operands',
+    says: 'a product with transposed or scaled operands',
     change: [
       [
         line('q_proj'),
@@ -162,7 +164,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'heads in an order that no projection has',
     code: 'columns-mixed',
     node: 'q_proj',
-    found: 'columns of different heads combined',
+    says: 'columns of different heads combined',
     change: [
       ['split = {0, 0, 2, 4}', 'split = {0, 0, 4, 2}'],
       [
@@ -177,7 +179,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a shape that only the run knows',
     code: 'operator-form',
     node: 'scores',
-    found: 'MatMul',
+    says: 'MatMul',
     change: [
       ['(float[B, S, 8] x)', '(float[B, S, 8] x, int64[4] shape)'],
       ['Reshape (q, split)', 'Reshape (q, shape)'],
@@ -187,7 +189,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a head that only the run knows',
     code: 'layout-lost',
     node: 'pick',
-    found: 'it picks columns that are not known before the model runs',
+    says: 'it picks columns that are not known before the model runs',
     change: [
       ['(float[B, S, 8] x)', '(float[B, S, 8] x, int64 which)'],
       [
@@ -201,7 +203,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'one head, without an axis for it',
     code: 'heads-unknown',
     node: 'scores',
-    found: '2 axes',
+    says: '2 axes',
     change: [
       ['(float[B, S, 8] x) => (float[B, S, 8] y)', '(float[S, 8] x) => (float[S, 8] y)'],
       ...['q', 'k', 'v'].map((each) => [line(`${each}_split`), ''] as const),
@@ -216,7 +218,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'two products of queries and keys',
     code: 'several-score-products',
     node: 'softmax',
-    found: "'scores2', 'scores1'",
+    says: "'scores2', 'scores1'",
     change: [
       [
         line('scores'),
@@ -228,7 +230,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'a softmax written out',
     code: 'no-recogniser',
     node: 'normalised',
-    found: 'Div',
+    says: 'Div',
     change: [
       [
         line('softmax'),
@@ -241,7 +243,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'queries that come out of an If',
     code: 'control-flow',
     node: 'choose',
-    found: 'If',
+    says: 'If',
     change: [
       ['(float[B, S, 8] x)', '(float[B, S, 8] x, bool c)'],
       [
@@ -257,7 +259,7 @@ const nearMisses: readonly NearMiss[] = [
     what: 'columns of a packed layer that are scaled each in its own way',
     code: 'columns-mixed',
     node: 'uneven',
-    found: 'Mul',
+    says: 'Mul',
     change: [
       [
         line('q_proj'),
@@ -269,23 +271,22 @@ const nearMisses: readonly NearMiss[] = [
   },
 ];
 
-test.each(nearMisses)('$what: $code', ({ code, node, found, change }) => {
+test.each(nearMisses)('$what: $code', ({ code, node, says, change }) => {
   const text = variant(ATTENTION, change);
   const model = textModel(text);
   const before = modelText(model);
-  const { sites, misses } = findAttention(model, passes.recognisers);
-  expect(sites).toEqual([]);
-  expect(misses.map(({ reason }) => ({ code: reason.code, node: reason.node.name }))).toEqual([
-    { code, node },
-  ]);
-  expect(misses[0]?.reason.found).toMatch(found);
+  const found = findAttention(model, passes.recognisers);
+  expect(inWords(found)).toEqual({
+    sites: [],
+    misses: [expect.stringMatching(`^${code} at ${node}: `)],
+  });
+  expect(found.misses[0]?.reason.found).toMatch(says);
 
   const inputs = { sourceHash: () => '', version: 'test' };
   const error = thrownBy(() => runRewrite(model, passes, resolveOptions({}), inputs));
   expect(error).toMatchObject({ code: 'unrewritten', exitCode: 3 });
-  expect(error.message).toContain(
-    `1 of 1 attentions not understood, nothing written: '${node}': ${code}: wanted `,
-  );
+  expect(error.message).toMatch(/1 of 1 attentions not understood, nothing written: /);
+  for (const part of [code, `'${node}'`, 'wanted ', 'found ']) expect(error.message).toContain(part);
   expect(modelText(model)).toBe(before);
 });
 
@@ -294,10 +295,9 @@ test('there is a near miss for every reason that written-out attention can fail 
 });
 
 test('the attention that they are variants of is found', () => {
-  expect(findAttention(textModel(ATTENTION), passes.recognisers)).toMatchObject({
-    misses: [],
-    sites: [{ path: 'layers.0.attn', heads: 2, kvHeads: 2, headWidth: 4, traits: { scale: '0.5' } }],
-  });
+  const found = findAttention(textModel(ATTENTION), passes.recognisers);
+  expect(inWords(found)).toEqual({ sites: ['layers.0.attn: 2/2 x 4'], misses: [] });
+  expect(found.sites[0]?.traits.scale).toBe('0.5');
 });
 
 describe('attentions that are understood beside one that is not', () => {
@@ -366,8 +366,9 @@ describe('a softmax that is no attention is never a candidate', () => {
       float[8, 4] w = {...}, float[8, 8] e1 = {...}, float[8, 8] e2 = {...}, float[8, 1] column = {...}, int64[1] two = {2},
       int64 two_scalar = {2}, int64[1] k = {2}, float temperature = {0.7}
     > {${nodes}}`;
-    const { analysis, sites } = findAttention(textModel(text), passes.recognisers);
-    expect({ candidates: analysis.candidates, sites }).toEqual({ candidates: [], sites: [] });
+    const found = findAttention(textModel(text), passes.recognisers);
+    expect(inWords(found)).toEqual({ sites: [], misses: [] });
+    expect(found.analysis.candidates.map(({ anchor }) => anchor.label)).toEqual([]);
     expect(thrownBy(() => rewriteText(text))).toMatchObject({ code: 'no-attention', exitCode: 3 });
   });
 
@@ -379,6 +380,9 @@ describe('a softmax that is no attention is never a candidate', () => {
         `${line('o_proj')}\n logits = MatMul (y, ${weight('v_proj')})\n classes = Softmax <axis = -1> (logits)`,
       ],
     ]);
-    expect(findAttention(textModel(text), passes.recognisers)).toMatchObject({ misses: [], sites: [{}] });
+    expect(inWords(findAttention(textModel(text), passes.recognisers))).toEqual({
+      sites: ['layers.0.attn: 2/2 x 4'],
+      misses: [],
+    });
   });
 });

@@ -11,6 +11,7 @@ import {
 } from '../../src/verify/reference';
 import { forms } from '../support/attention-forms';
 import { randomFill } from '../support/fixtures';
+import { inWords } from '../support/found';
 import { exposing, modelPath, textBytes } from '../support/models';
 import { asHeads, lambdaIn, secondFill } from '../support/reference';
 import { expectClose, floatTensor, numbersOf, runModel, type Tensor } from '../support/run';
@@ -37,10 +38,7 @@ describe.each(forms)('$what', (form) => {
 
   test('is found, with heads and widths from the data flow alone', () => {
     const { found } = rewriteModel(path);
-    expect(found.misses).toEqual([]);
-    expect(found.sites).toMatchObject([
-      { path: 'layers.0.attn', heads, kvHeads, headWidth: width, valueWidth: width },
-    ]);
+    expect(inWords(found)).toEqual({ sites: [`layers.0.attn: ${heads}/${kvHeads} x ${width}`], misses: [] });
     expect([...(found.sites[0]?.query.columns ?? [])]).toEqual(form.query.order);
     expect([...(found.sites[0]?.key.columns ?? [])]).toEqual(form.key.order);
   });
