@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { type RewriteFileSettings, rewriteModel, writeRewritten } from '../../src/api/rewrite';
 import type { Model } from '../../src/ir';
 import { derive, encode, parseModel } from '../../src/onnx';
-import { decodeFloats } from '../../src/weights/floats';
+import { decodeFloats } from '../../src/onnx/floats';
 import { exportNames, openExport, temporaryFolder } from '../support/fixtures';
 import { modelPath, rewriteToBytes, thrownBy } from '../support/models';
 

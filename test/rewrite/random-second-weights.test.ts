@@ -5,7 +5,7 @@
 import * as path from 'node:path';
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
 import { derive, encode, memoryBytes, readModel, type TensorProto } from '../../src/onnx';
-import { decodeFloats } from '../../src/weights/floats';
+import { decodeFloats } from '../../src/onnx/floats';
 import { architectures, exportsOf, toleranceOf } from '../support/exports';
 import { openExport, temporaryFolder } from '../support/fixtures';
 import { exposing, graphOf, rewriteToBytes } from '../support/models';
