@@ -1,5 +1,5 @@
 import type { Model, Value } from '../ir';
-import { DataType, type TensorProto } from '../onnx';
+import { DataType, decodeFloats, isFloatType, type TensorProto } from '../onnx';
 
 /** A small constant: its dimensions and elements, all as JavaScript numbers. */
 export interface SmallConstant {
@@ -68,14 +68,11 @@ function castConstant(constant: SmallConstant | undefined, to: number): SmallCon
 
 function readNumbers(tensor: TensorProto, model: Model): number[] | undefined {
   const bytes = model.bytes(tensor);
+  if (isFloatType(tensor.dataType)) return [...decodeFloats(tensor.dataType, bytes)];
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const read = (size: number, at: (offset: number) => number) =>
     Array.from({ length: Math.floor(bytes.byteLength / size) }, (_, index) => at(index * size));
   switch (tensor.dataType) {
-    case DataType.FLOAT:
-      return read(4, (at) => view.getFloat32(at, true));
-    case DataType.DOUBLE:
-      return read(8, (at) => view.getFloat64(at, true));
     case DataType.INT64:
       return read(8, (at) => Number(view.getBigInt64(at, true)));
     case DataType.INT32:
@@ -85,24 +82,7 @@ function readNumbers(tensor: TensorProto, model: Model): number[] | undefined {
       return read(1, (at) => view.getUint8(at));
     case DataType.INT8:
       return read(1, (at) => view.getInt8(at));
-    case DataType.FLOAT16:
-      return read(2, (at) => halfToNumber(view.getUint16(at, true)));
-    case DataType.BFLOAT16: {
-      const scratch = new DataView(new ArrayBuffer(4));
-      return read(2, (at) => {
-        scratch.setUint32(0, view.getUint16(at, true) << 16);
-        return scratch.getFloat32(0);
-      });
-    }
     default:
       return undefined;
   }
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -1,7 +1,9 @@
 import type { View } from '../analyse';
 import type { Graph, Node, Use, Value } from '../ir';
 import type { Arrangement } from '../match/product';
-import type { Projection } from '../match/projection';
+import type { Side } from '../match/side';
+
+export type { ColumnUnit, Side } from '../match/side';
 
 /**
  * An attention, whoever exported it: what every recogniser reduces to and every lowering reads.
@@ -30,38 +32,6 @@ export interface AttentionSite {
   readonly dataType: number;
   /** For people: how scores come about. */
   readonly traits: SiteTraits;
-}
-
-/** Queries or keys, from their projection to the product of scores. */
-export interface Side {
-  readonly projection: Projection;
-  /** Number of axes of the projected value. */
-  readonly projectionRank: number;
-  /**
-   * The first value that holds the columns of this side and no others, laid out as `view` says: the projection's
-   * output itself, or a part of a packed one.
-   */
-  readonly separated: Value;
-  readonly view: View;
-  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
-  readonly between: readonly Node[];
-  /** Number of heads, and width of each. */
-  readonly heads: number;
-  readonly width: number;
-  /** Column of the projection that holds width position w of head i, at index i * width + w. */
-  readonly columns: Int32Array;
-  /** Sizes and strides of the column atoms, head atoms before width atoms, in head-major order. */
-  readonly units: readonly ColumnUnit[];
-  /** How many of `units` number heads. */
-  readonly headUnits: number;
-  /** The operand of the product of scores, or the input of the fused operator. */
-  readonly operand: Value;
-  readonly operandView: View;
-}
-
-export interface ColumnUnit {
-  readonly size: number;
-  readonly stride: number;
 }
 
 /** Attention written out in operators. */

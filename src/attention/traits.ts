@@ -1,14 +1,14 @@
 import { ancestors, type Dataflow, dataInputs, descendants, isShapeReader, smallConstant } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from '../match/context';
-import type { TracedSide } from '../match/side';
+import type { Side } from '../match/side';
 import type { PlainScores, SiteTraits } from './site';
 
 interface ScoreParts {
   readonly scores: Node;
   readonly softmax: Node;
-  readonly query: TracedSide;
-  readonly key: TracedSide;
+  readonly query: Side;
+  readonly key: Side;
   readonly plain: PlainScores | undefined;
 }
 
@@ -22,7 +22,7 @@ export function describeTraits(parts: ScoreParts, analysis: Analysis): SiteTrait
   };
 }
 
-function slice(value: Value, side: TracedSide): Node[] {
+function slice(value: Value, side: Side): Node[] {
   return descendants([side.separated], ancestors(value, new Set([side.separated])));
 }
 
@@ -76,7 +76,7 @@ function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
 }
 
 function describePositions({ query, key }: ScoreParts): string {
-  const behind = (side: TracedSide) => ancestors(side.operand, new Set([side.separated]));
+  const behind = (side: Side) => ancestors(side.operand, new Set([side.separated]));
   const nodes = [...behind(query), ...behind(key)];
   if (nodes.some((node) => node.opType === 'RotaryEmbedding')) return 'rotary';
   const waves = (start: Node[]) => start.some((node) => node.is('Cos', 'Sin'));
@@ -84,7 +84,7 @@ function describePositions({ query, key }: ScoreParts): string {
 }
 
 /** Whether keys are joined with keys that are fed. */
-function describeCache(key: TracedSide): string {
+function describeCache(key: Side): string {
   const joins = slice(key.operand, key).filter((node) =>
     node.is('Concat', 'ScatterND', 'ScatterElements', 'TensorScatter'),
   );

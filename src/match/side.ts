@@ -60,20 +60,37 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
   return { projections, fed };
 }
 
-/** Everything known of one side of the scores, see `Side` in src/attention. */
-export interface TracedSide {
+/** Queries or keys, from their projection to the product of scores. */
+export interface Side {
   readonly projection: Projection;
+  /** Number of axes of the projected value. */
   readonly projectionRank: number;
+  /**
+   * The first value that holds the columns of this side and no others, laid out as `view` says: the projection's
+   * output itself, or a part of a packed one.
+   */
   readonly separated: Value;
   readonly view: View;
+  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
   readonly between: readonly Node[];
+  /** Number of heads, and width of each. */
   readonly heads: number;
   readonly width: number;
+  /** Column of the projection that holds width position w of head i, at index i * width + w. */
   readonly columns: Int32Array;
-  readonly units: readonly { size: number; stride: number }[];
+  /** Sizes and strides of the column atoms, head atoms before width atoms, in head-major order. */
+  readonly units: readonly ColumnUnit[];
+  /** How many of `units` number heads. */
   readonly headUnits: number;
+  /** The operand of the product of scores, or the input of the fused operator. */
   readonly operand: Value;
   readonly operandView: View;
+}
+
+/** Some columns of a projection, a stride apart. */
+export interface ColumnUnit {
+  readonly size: number;
+  readonly stride: number;
 }
 
 /**
@@ -88,7 +105,7 @@ export function traceSide(
   anchor: Node,
   dataflow: Dataflow,
   shapes: Shapes,
-): TracedSide {
+): Side {
   const { projections, fed } = reachProjections(operand, dataflow, shapes);
   const [projection, second] = projections;
   if (!projection) {
@@ -209,10 +226,10 @@ function columnUnits(
   finest: View,
   split: HeadSplit,
   projection: Projection,
-): { all: { size: number; stride: number }[]; heads: number } {
+): { all: ColumnUnit[]; heads: number } {
   const sizes = (atom: ColumnAtom) => ({ size: atom.size.value ?? 0, stride: atom.stride ?? 0 });
   const heads = split.headAtoms.map(sizes);
-  const width: { size: number; stride: number }[] = [];
+  const width: ColumnUnit[] = [];
   for (const atom of columnAtoms(finest.axes.flat()).map(sizes)) {
     const inside = heads.filter(
       (head) => head.stride >= atom.stride && head.stride < atom.stride * atom.size,
@@ -234,7 +251,7 @@ function columnUnits(
   return { all: [...heads, ...width], heads: heads.length };
 }
 
-function enumerateColumns(units: readonly { size: number; stride: number }[], offset: number): Int32Array {
+function enumerateColumns(units: readonly ColumnUnit[], offset: number): Int32Array {
   let columns = [offset];
   for (const { size, stride } of units) {
     columns = columns.flatMap((column) =>

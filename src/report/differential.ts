@@ -1,7 +1,7 @@
 import { type Candidate, dataInputs } from '../analyse';
 import { DOMAIN, type RewriteRecord, type RewrittenLayer } from '../attention/record';
 import type { Model, Node, Value } from '../ir';
-import { decodeFloats, isFloatType } from '../weights/floats';
+import { decodeFloats, isFloatType } from '../onnx/floats';
 import type { DifferentialByDiffx, DifferentialLayer } from './inspection';
 
 /** What a model that diffx rewrote says of itself, with lambda as its parameters are now. */

@@ -4,7 +4,7 @@ import type { Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
 import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../onnx';
-import { decodeFloats, encodeFloats, isFloatType } from '../weights/floats';
+import { decodeFloats, encodeFloats, isFloatType } from '../onnx/floats';
 import { KeyIndex } from '../weights/match-names';
 import type { Safetensors, StoredTensor } from '../weights/safetensors';
 import { placeRows, transposedRows } from './columns';

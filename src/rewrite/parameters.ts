@@ -3,7 +3,7 @@ import type { Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { projectionType } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
-import { encodeFloats, isFloatType } from '../weights/floats';
+import { encodeFloats, isFloatType } from '../onnx/floats';
 import { normal, uniform } from '../weights/random';
 import { biasColumns, columnsAsRows } from './columns';
 import type { RewriteOptions } from './options';

@@ -3,7 +3,7 @@ import type { Model } from '../ir';
 import type { Projection } from '../match/projection';
 import type { QuantizedPart, QuantizedWeights } from '../match/quantized-projection';
 import { type ByteRange, byteSize, computedBytes, memoryBytes } from '../onnx';
-import { encodeFloats, isFloatType } from '../weights/floats';
+import { encodeFloats, isFloatType } from '../onnx/floats';
 import { pickColumns } from './columns';
 import type { PlannedParameter } from './parameters';
 import { makeTensor } from './tensors';

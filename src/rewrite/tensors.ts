@@ -1,5 +1,5 @@
-import { type ByteRange, byteSize, DataType, memoryBytes, type TensorProto } from '../onnx';
-import { encodeFloats, isFloatType } from '../weights/floats';
+import { type ByteRange, byteSize, DataType, EMPTY_TENSOR, memoryBytes, type TensorProto } from '../onnx';
+import { encodeFloats, isFloatType } from '../onnx/floats';
 
 /** A constant of the given bytes. */
 export function makeTensor(dataType: number, shape: readonly number[], data: ByteRange): TensorProto {
@@ -7,19 +7,7 @@ export function makeTensor(dataType: number, shape: readonly number[], data: Byt
   const expected = byteSize(dataType, count);
   if (expected !== data.length)
     throw new Error(`a tensor of ${count} elements needs ${expected} bytes, not ${data.length}`);
-  return {
-    dims: shape.map(BigInt),
-    dataType,
-    rawData: data,
-    floatData: [],
-    int32Data: [],
-    stringData: [],
-    int64Data: [],
-    doubleData: [],
-    uint64Data: [],
-    externalData: [],
-    metadataProps: [],
-  };
+  return { ...EMPTY_TENSOR, dims: shape.map(BigInt), dataType, rawData: data };
 }
 
 /** An int64 vector, as shape operators take it. */

@@ -4,7 +4,7 @@ import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
 import type { Model } from '../ir';
 import { type ByteRange, DataType, memoryBytes } from '../onnx';
-import { encodeFloats } from '../weights/floats';
+import { encodeFloats } from '../onnx/floats';
 import { sameBytes } from './outside';
 import { lambdaInit } from './reference';
 import { type Check, CheckBuilder } from './report';

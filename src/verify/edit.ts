@@ -1,6 +1,13 @@
 /** Small changes of the copies that verification runs. */
 import type { Graph, Node, Value } from '../ir';
-import { type AttributeProto, AttributeType, memoryBytes, type TensorProto } from '../onnx';
+import {
+  type AttributeProto,
+  AttributeType,
+  EMPTY_ATTRIBUTE,
+  EMPTY_TENSOR,
+  memoryBytes,
+  type TensorProto,
+} from '../onnx';
 import { bytesOf } from './stored';
 import type { Tensor } from './tensor';
 
@@ -34,36 +41,19 @@ export function addInput(graph: Graph, name: string, elemType: number, shape: re
   return value;
 }
 
-const NO_LISTS = {
-  floats: [],
-  ints: [],
-  strings: [],
-  tensors: [],
-  graphs: [],
-  sparseTensors: [],
-  typeProtos: [],
-};
-
 export function intAttribute(name: string, value: number): AttributeProto {
-  return { ...NO_LISTS, name, type: AttributeType.INT, i: BigInt(value) };
+  return { ...EMPTY_ATTRIBUTE, name, type: AttributeType.INT, i: BigInt(value) };
 }
 
 export function tensorAttribute(name: string, tensor: Tensor): AttributeProto {
-  return { ...NO_LISTS, name, type: AttributeType.TENSOR, t: tensorProto(tensor) };
+  return { ...EMPTY_ATTRIBUTE, name, type: AttributeType.TENSOR, t: tensorProto(tensor) };
 }
 
 function tensorProto(tensor: Tensor): TensorProto {
   return {
+    ...EMPTY_TENSOR,
     dims: tensor.shape.map(BigInt),
     dataType: tensor.dtype,
-    floatData: [],
-    int32Data: [],
-    stringData: [],
-    int64Data: [],
-    doubleData: [],
-    uint64Data: [],
-    externalData: [],
-    metadataProps: [],
     rawData: memoryBytes(bytesOf(tensor)),
   };
 }

@@ -1,7 +1,7 @@
 import { MIX_INPUT } from '../attention/record';
 import type { Model, Value } from '../ir';
 import type { DataType } from '../onnx';
-import { encodeFloats, isFloatType } from '../weights/floats';
+import { encodeFloats, isFloatType } from '../onnx/floats';
 import { uniform } from '../weights/random';
 import { addInput, addNode, firstReaderPlace } from './edit';
 import type { LayerUnderTest } from './layer-reference';

@@ -1,6 +1,6 @@
 /** Tensors in memory as the checks pass them around: plain data, no runtime's own class. */
 import { byteSize, DataType, dataTypeName } from '../onnx/data-types';
-import { decodeBfloats, decodeHalfs } from '../weights/floats';
+import { decodeBfloats, decodeHalfs } from '../onnx/floats';
 
 /**
  * The numbers of a tensor in row-major order: float16 and bfloat16 as bit patterns in a Uint16Array, bool as 0 and 1 in

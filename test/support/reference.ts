@@ -1,8 +1,8 @@
 /** Between tensors of a run and arrays of the float64 reference, and the parameters of one rewritten attention. */
 import type { Model } from '../../src/ir';
 import type { Fill } from '../../src/ir/text';
+import { decodeFloats } from '../../src/onnx/floats';
 import { type Array64, array64, lambdaOf } from '../../src/verify/reference';
-import { decodeFloats } from '../../src/weights/floats';
 import type { StoredColumns } from './attention-forms';
 import { randomFill } from './fixtures';
 import { numbersOf, type Tensor } from './run';

@@ -2,6 +2,7 @@
 
 import { memoryBytes } from '../../src/onnx';
 import { DataType } from '../../src/onnx/data-types';
+import { encodeFloats, isFloatType } from '../../src/onnx/floats';
 import { compareTensors } from '../../src/verify/compare';
 import { withSession } from '../../src/verify/session';
 import {
@@ -12,7 +13,6 @@ import {
   toFloat64,
 } from '../../src/verify/tensor';
 import { openSafetensors } from '../../src/weights/checkpoint';
-import { encodeFloats, isFloatType } from '../../src/weights/floats';
 import { type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors-write';
 
 export type Tensors = Readonly<Record<string, Tensor>>;

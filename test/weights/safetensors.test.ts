@@ -6,7 +6,7 @@ import { computedBytes, memoryBytes } from '../../src/onnx/bytes';
 import { DataType } from '../../src/onnx/data-types';
 import { openSafetensors } from '../../src/weights/checkpoint';
 import { duplicateKey } from '../../src/weights/duplicate-key';
-import { decodeFloats } from '../../src/weights/floats';
+import { decodeFloats } from '../../src/onnx/floats';
 import { type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors-write';
 import { openExport } from '../support/fixtures';
 

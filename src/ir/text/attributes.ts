@@ -1,5 +1,5 @@
 /** Attributes in ONNX's text syntax: `axis: int = 1`, `perm = [0, 2, 1]`, `value = float[2] {1, 2}`, `alpha: float = @alpha`. */
-import { type AttributeProto, AttributeType, type GraphProto } from '../../onnx';
+import { type AttributeProto, AttributeType, EMPTY_ATTRIBUTE, type GraphProto } from '../../onnx';
 import { decodeText, encodeText } from '../../onnx/text';
 import { parseNumber, printFloat32 } from './numbers';
 import { type Fill, parseTensor, printTensor } from './tensors';
@@ -13,16 +13,6 @@ export interface AttributeContext {
 
 /** What stands between `=` and the next attribute, before it is known to which kind of attribute it belongs. */
 type Value = Pick<AttributeProto, 'f' | 'i' | 's' | 't' | 'g' | 'tp'> & { readonly type: AttributeType };
-
-const NO_ATTRIBUTE = {
-  floats: [],
-  ints: [],
-  strings: [],
-  tensors: [],
-  graphs: [],
-  sparseTensors: [],
-  typeProtos: [],
-};
 
 /** The type of a list, by the type of its elements. */
 const LIST_OF: Partial<Record<number, AttributeType>> = {
@@ -133,7 +123,7 @@ export function parseAttribute(tokens: Tokens, context: AttributeContext): Attri
       throw tokens.error(`a reference needs its type: <${name}: float = @…>`, start);
     }
     const refAttrName = tokens.name("the name of the function's attribute");
-    return { ...NO_ATTRIBUTE, name, refAttrName, type: wanted };
+    return { ...EMPTY_ATTRIBUTE, name, refAttrName, type: wanted };
   }
   const value = tokens.isSymbol('[')
     ? parseListValue(tokens, context, wanted)
@@ -144,7 +134,7 @@ export function parseAttribute(tokens: Tokens, context: AttributeContext): Attri
       start,
     );
   }
-  return { ...NO_ATTRIBUTE, name, ...value };
+  return { ...EMPTY_ATTRIBUTE, name, ...value };
 }
 
 /** A float that cannot be read as an integer. */

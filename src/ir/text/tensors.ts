@@ -1,5 +1,12 @@
 /** Tensors in ONNX's text syntax: `float[2] w = {1, 2.5}`, or `float[2] w = ["location": "w.bin"]` for a side file. */
-import { DataType, memoryBytes, type StringStringEntry, type TensorProto, type TypeProto } from '../../onnx';
+import {
+  DataType,
+  EMPTY_TENSOR,
+  memoryBytes,
+  type StringStringEntry,
+  type TensorProto,
+  type TypeProto,
+} from '../../onnx';
 import { decodeText, encodeText } from '../../onnx/text';
 import {
   type Format,
@@ -17,18 +24,6 @@ import { printName, printTensorType, quote } from './types';
 
 /** Gives the elements of a tensor that the text elides as `{...}`: that many numbers, each rounded to the type. */
 export type Fill = (name: string, count: number) => ArrayLike<number>;
-
-const NO_TENSOR: TensorProto = {
-  dims: [],
-  floatData: [],
-  int32Data: [],
-  stringData: [],
-  int64Data: [],
-  externalData: [],
-  doubleData: [],
-  uint64Data: [],
-  metadataProps: [],
-};
 
 export function parseEntries(tokens: Tokens, what: string): StringStringEntry[] {
   const entries: StringStringEntry[] = [];
@@ -112,7 +107,7 @@ export function parseTensor(
   if (dims === undefined || !dims.every((dim) => dim !== undefined)) {
     throw tokens.error('a tensor needs a type whose dimensions are numbers');
   }
-  const head = { ...NO_TENSOR, dims, dataType, ...(name === undefined ? {} : { name }) };
+  const head = { ...EMPTY_TENSOR, dims, dataType, ...(name === undefined ? {} : { name }) };
   if (tokens.isSymbol('[')) {
     return { ...head, dataLocation: 1, externalData: parseEntries(tokens, 'the place of the tensor') };
   }

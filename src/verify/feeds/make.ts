@@ -1,6 +1,6 @@
 /** Making input tensors: the same inputs and case, the same tensors, on every machine. */
 import { DataType, dataTypeName } from '../../onnx/data-types';
-import { encodeFloats, isFloatType } from '../../weights/floats';
+import { encodeFloats, isFloatType } from '../../onnx/floats';
 import { normal, uniform } from '../../weights/random';
 import { elementCount, type Tensor, tensorFromBytes, zeros } from '../tensor';
 import type { FeedCase } from './plan';

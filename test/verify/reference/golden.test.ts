@@ -1,6 +1,6 @@
 import { DataType } from '../../../src/onnx/data-types';
+import { decodeFloats } from '../../../src/onnx/floats';
 import { openSafetensors } from '../../../src/weights/checkpoint';
-import { decodeFloats } from '../../../src/weights/floats';
 import { goldenNames, openGolden } from '../../support/fixtures';
 import { goldenLogits } from './llama';
 

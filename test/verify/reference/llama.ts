@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { onnx } from 'onnx-proto';
 import { DataType } from '../../../src/onnx/data-types';
+import { decodeFloats } from '../../../src/onnx/floats';
 import {
   type Array64,
   array64,
@@ -18,7 +19,6 @@ import {
   splitDifferentialAttention,
 } from '../../../src/verify/reference';
 import { openSafetensors } from '../../../src/weights/checkpoint';
-import { decodeFloats } from '../../../src/weights/floats';
 import type { GoldenCase } from '../../support/fixtures';
 
 /** Parameters by name; matrices are [out, in]. */

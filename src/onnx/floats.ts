@@ -7,7 +7,7 @@
  *
  * Tensor bytes are little-endian, and so is every machine that onnxruntime-node runs on: typed arrays are used as is.
  */
-import { DataType, dataTypeName } from '../onnx/data-types';
+import { DataType, dataTypeName } from './data-types';
 
 /** The element types that this file converts. */
 export type FloatType =

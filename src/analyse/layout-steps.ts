@@ -1,0 +1,338 @@
+import type { Node } from '../ir';
+import { smallConstant } from './constants';
+import { Dim } from './dim';
+import { frontAxis } from './facts';
+import { sliceLength, sliceRanges } from './layout-rules';
+import type { Shapes } from './shapes';
+import { type Atom, axisSize, isPure, regroup, sliceAxis, type View } from './view';
+
+/** How views pass through single operators. */
+
+/** A view that could not be followed, and the node where that happened. */
+export interface LostView {
+  readonly node: Node;
+  readonly found: string;
+}
+
+export type Step = (trace: StepContext) => (View | LostView)[];
+
+export interface StepContext {
+  readonly node: Node;
+  readonly shapes: Shapes;
+  /** The view of an input, where it comes from the projection. */
+  view(index: number): View | undefined;
+  /** The first input that has a view. */
+  readonly source: View;
+}
+
+function lost(context: StepContext, found: string): LostView[] {
+  return [{ node: context.node, found }];
+}
+
+function mixedAxis(size: Dim | undefined): Atom[] {
+  return [{ kind: 'column', size: size ?? Dim.unknown(), stride: undefined }];
+}
+
+function leadAxis(size: Dim | undefined): Atom[] {
+  return [{ kind: 'lead', size: size ?? Dim.unknown(), order: undefined }];
+}
+
+function hasColumns(axis: readonly Atom[]): boolean {
+  return axis.some((atom) => atom.kind === 'column');
+}
+
+/** An axis whose elements are not those it had: still columns where there were columns. */
+function changedAxis(axis: readonly Atom[], size: Dim | undefined): Atom[] {
+  if (hasColumns(axis)) return mixedAxis(size);
+  return size?.value === 1 ? [] : leadAxis(size);
+}
+
+/**
+ * A view with a changed axis. One element of an axis of columns would look like a column that is known: lost.
+ */
+function withChangedAxis(
+  context: StepContext,
+  view: View,
+  index: number,
+  size: Dim | undefined,
+): View | LostView {
+  const axis = view.axes[index] ?? [];
+  if (hasColumns(axis) && size?.value === 1) {
+    return { node: context.node, found: 'one column, and which one is not known' };
+  }
+  return withAxis(view, index, changedAxis(axis, size));
+}
+
+function withAxis(view: View, index: number, axis: readonly Atom[], offset = 0): View {
+  return { axes: view.axes.map((old, at) => (at === index ? axis : old)), offset: view.offset + offset };
+}
+
+function reshape(context: StepContext): (View | LostView)[] {
+  const target = context.shapes.shape(context.node.outputs[0]);
+  if (!target) return lost(context, 'the shape it makes cannot be known before the model runs');
+  const axes = regroup(context.source.axes.flat(), target);
+  if (!axes) {
+    const from = context.source.axes.map((axis) => axisSize(axis).toString()).join(', ');
+    return lost(context, `[${from}] does not divide into [${target.join(', ')}]`);
+  }
+  return [{ axes, offset: context.source.offset }];
+}
+
+function transpose(context: StepContext): (View | LostView)[] {
+  const { axes, offset } = context.source;
+  const perm = context.node.ints('perm');
+  const order = perm?.length ? perm : axes.map((_, index) => axes.length - 1 - index);
+  return [{ axes: order.map((axis) => axes[axis] ?? []), offset }];
+}
+
+function unsqueeze(context: StepContext): (View | LostView)[] {
+  const axes = context.shapes.context(context.node).numbers(1, 'axes');
+  if (!axes) return lost(context, 'its axes are not constant');
+  const rank = context.source.axes.length + axes.length;
+  const added = new Set(axes.map((axis) => frontAxis(axis, rank)));
+  const rest = [...context.source.axes];
+  return [
+    {
+      axes: Array.from({ length: rank }, (_, index) => (added.has(index) ? [] : (rest.shift() ?? []))),
+      offset: context.source.offset,
+    },
+  ];
+}
+
+function squeeze(context: StepContext): (View | LostView)[] {
+  const { axes, offset } = context.source;
+  const given = context.shapes.context(context.node).numbers(1, 'axes');
+  const dropped = given?.map((axis) => frontAxis(axis, axes.length));
+  const keep = (axis: readonly Atom[], index: number) =>
+    dropped ? !dropped.includes(index) : axis.length > 0;
+  return [{ axes: axes.filter(keep), offset }];
+}
+
+function slice(context: StepContext): (View | LostView)[] {
+  const rule = context.shapes.context(context.node);
+  const output = context.shapes.shape(context.node.outputs[0]);
+  const ranges = sliceRanges(rule, context.source.axes.length);
+  let view = context.source;
+  if (!ranges) {
+    const axes = view.axes.map((axis, index) => {
+      const same = output?.[index]?.equals(axisSize(axis));
+      return same ? axis : changedAxis(axis, output?.[index]);
+    });
+    return [{ axes, offset: view.offset }];
+  }
+  for (const range of ranges) {
+    const axis = view.axes[range.axis] ?? [];
+    const size = axisSize(axis);
+    const length = sliceLength(size, range);
+    if (length?.equals(size) && range.step === 1) continue;
+    const front =
+      range.start < 0 && size.value !== undefined ? Math.max(0, range.start + size.value) : range.start;
+    const start = size.value === undefined ? front : Math.min(front, size.value - 1);
+    const cut = length?.value === undefined ? undefined : sliceAxis(axis, start, length.value, range.step);
+    const next = cut
+      ? withAxis(view, range.axis, cut.axis, cut.offset)
+      : withChangedAxis(context, view, range.axis, output?.[range.axis]);
+    if ('node' in next) return [next];
+    view = next;
+  }
+  return [view];
+}
+
+function split(context: StepContext): (View | LostView)[] {
+  const axis = frontAxis(context.node.int('axis') ?? 0, context.source.axes.length);
+  const from = context.source.axes[axis] ?? [];
+  let start = 0;
+  return context.node.outputs.map((output) => {
+    const size = context.shapes.shape(output)?.[axis];
+    const length = size?.value;
+    const cut = length === undefined ? undefined : sliceAxis(from, start, length, 1);
+    start += length ?? Number.NaN;
+    return cut
+      ? withAxis(context.source, axis, cut.axis, cut.offset)
+      : withChangedAxis(context, context.source, axis, size);
+  });
+}
+
+function gather(context: StepContext): (View | LostView)[] {
+  if (!context.view(0)) return lost(context, 'values of the projection are used as indices');
+  const axis = frontAxis(context.node.int('axis') ?? 0, context.source.axes.length);
+  const from = context.source.axes[axis] ?? [];
+  const rule = context.shapes.context(context.node);
+  const rank = rule.shape(1)?.length;
+  const indices = rule.numbers(1);
+  const output = context.shapes.shape(context.node.outputs[0]);
+  if (rank === undefined || rank > 1)
+    return lost(context, 'its indices have an unknown rank or more than one axis');
+  const size = axisSize(from).value;
+  const at = indices?.map((index) => (index < 0 ? index + (size ?? 0) : index));
+  if (rank === 0) {
+    const [index] = at ?? [];
+    const cut = index === undefined ? undefined : sliceAxis(from, index, 1, 1);
+    if (!cut && hasColumns(from))
+      return lost(context, 'it picks columns that are not known before the model runs');
+    const view = withAxis(context.source, axis, [], cut?.offset ?? 0);
+    return [{ axes: view.axes.filter((_, index) => index !== axis), offset: view.offset }];
+  }
+  const step = at && at.length > 1 ? (at[1] ?? 0) - (at[0] ?? 0) : 1;
+  const even = at?.every((index, position) => index === (at[0] ?? 0) + position * step);
+  const cut = at && even && step > 0 ? sliceAxis(from, at[0] ?? 0, at.length, step) : undefined;
+  return [
+    cut
+      ? withAxis(context.source, axis, cut.axis, cut.offset)
+      : withChangedAxis(context, context.source, axis, output?.[axis]),
+  ];
+}
+
+/** GatherND with one index tuple: it picks one element of each of the first axes. */
+function gatherND(context: StepContext): (View | LostView)[] {
+  const { node, shapes, source } = context;
+  const indices = smallConstant(shapes.model, node.inputs[1]);
+  const depth = indices?.shape.at(-1) ?? 0;
+  if (
+    !context.view(0) ||
+    !indices ||
+    indices.values.length !== depth ||
+    (node.int('batch_dims') ?? 0) !== 0
+  ) {
+    return lost(context, 'it picks by several indices, or by indices that are not constant');
+  }
+  let { offset } = source;
+  for (const [axis, index] of indices.values.entries()) {
+    const from = source.axes[axis] ?? [];
+    const size = axisSize(from).value ?? 0;
+    const cut = sliceAxis(from, index < 0 ? index + size : index, 1, 1);
+    if (!cut && hasColumns(from)) return lost(context, 'it picks columns that cannot be told apart');
+    offset += cut?.offset ?? 0;
+  }
+  const kept = indices.shape.slice(0, -1).map((): readonly Atom[] => []);
+  return [{ axes: [...kept, ...source.axes.slice(depth)], offset }];
+}
+
+function expand(context: StepContext): (View | LostView)[] {
+  const output = context.shapes.shape(context.node.outputs[0]);
+  if (!output) return lost(context, 'the shape it makes cannot be known before the model runs');
+  return [spread(context.source, output)];
+}
+
+function tile(context: StepContext): (View | LostView)[] {
+  const repeats = context.shapes.context(context.node).elements(1);
+  if (!repeats) return lost(context, 'its repeats cannot be known before the model runs');
+  const axes = context.source.axes.map((axis, index): readonly Atom[] => {
+    const times = repeats[index];
+    return !times || times.value === 1 ? axis : [{ kind: 'repeat', size: times }, ...axis];
+  });
+  return [{ axes, offset: context.source.offset }];
+}
+
+/** Aligns a view with a shape it is broadcast to. */
+function spread(view: View, shape: readonly Dim[]): View {
+  const axes = shape.map((size, index): readonly Atom[] => {
+    const axis = view.axes[view.axes.length - shape.length + index] ?? [];
+    if (axis.length > 0 || size.value === 1) return axis;
+    return [{ kind: 'repeat', size }];
+  });
+  return { axes, offset: view.offset };
+}
+
+function concat(context: StepContext): (View | LostView)[] {
+  const output = context.shapes.shape(context.node.outputs[0]);
+  const axis = frontAxis(context.node.int('axis') ?? 0, context.source.axes.length);
+  const parts = context.node.inputs.map((_, index) => context.view(index));
+  const joined = joinParts(parts, axis);
+  if (joined) return [joined];
+  const richest = parts.filter((part) => part !== undefined).sort((a, b) => richness(b) - richness(a))[0];
+  const base = richest ?? context.source;
+  const along = base.axes[axis] ?? [];
+  const sameColumns = parts.every((part) => !part || part.offset === base.offset || hasColumns(along));
+  if (!sameColumns)
+    return lost(context, 'different columns behind one another on an axis that is no column axis');
+  return [withAxis(base, axis, changedAxis(along, output?.[axis]))];
+}
+
+function richness(view: View): number {
+  return view.axes.flat().filter((atom) => atom.kind === 'column').length;
+}
+
+/** Pieces of one run of columns, put back together in order. */
+function joinParts(parts: readonly (View | undefined)[], axis: number): View | undefined {
+  let joined: { view: View; atom: Extract<Atom, { kind: 'column' }> } | undefined;
+  for (const part of parts) {
+    const atoms = part?.axes[axis];
+    const [atom] = atoms ?? [];
+    if (!part || atoms?.length !== 1 || atom?.kind !== 'column' || atom.stride === undefined)
+      return undefined;
+    if (!joined) {
+      joined = { view: part, atom };
+      continue;
+    }
+    const length = joined.atom.size.value;
+    if (length === undefined || atom.stride !== joined.atom.stride) return undefined;
+    if (
+      part.offset !== joined.view.offset + length * atom.stride ||
+      !sameElsewhere(part, joined.view, axis)
+    ) {
+      return undefined;
+    }
+    joined = { view: joined.view, atom: { ...atom, size: joined.atom.size.plus(atom.size) } };
+  }
+  return joined && withAxis(joined.view, axis, [joined.atom]);
+}
+
+function sameElsewhere(a: View, b: View, except: number): boolean {
+  const text = (view: View) =>
+    JSON.stringify(
+      view.axes.map((axis, index) => (index === except ? [] : axis.map((atom) => [atom, String(atom.size)]))),
+    );
+  return text(a) === text(b);
+}
+
+/** Elementwise operators: the result is laid out as the operands, broadcast. A pure operand tells more than a mixed one. */
+export function elementwise(context: StepContext): (View | LostView)[] {
+  const output = context.shapes.shape(context.node.outputs[0]);
+  const views = context.node.inputs
+    .map((_, index) => context.view(index))
+    .filter((view) => view !== undefined);
+  const best = views.sort((a, b) => richness(b) - richness(a) || Number(isPure(b)) - Number(isPure(a)))[0];
+  const view = best ?? context.source;
+  return [output ? spread(view, output) : view];
+}
+
+export function reduce(context: StepContext): (View | LostView)[] {
+  const axes = context.shapes.context(context.node).numbers(1, 'axes');
+  if (!axes) return lost(context, 'its axes are not constant');
+  const dropped = axes.map((axis) => frontAxis(axis, context.source.axes.length));
+  const keep = (context.node.int('keepdims') ?? 1) === 1;
+  return [
+    {
+      axes: context.source.axes.flatMap((axis, index) =>
+        !dropped.includes(index) ? [axis] : keep ? [[]] : [],
+      ),
+      offset: context.source.offset,
+    },
+  ];
+}
+
+/** A product with something that is no projection output: rows keep their meaning, the last axis is mixed. */
+function product(context: StepContext): (View | LostView)[] {
+  const left = context.view(0);
+  const output = context.shapes.shape(context.node.outputs[0]);
+  if (!left || !output) return lost(context, 'a product whose second operand comes from the projection');
+  const last = output.length - 1;
+  return [withAxis(spread(left, output), last, mixedAxis(output[last]))];
+}
+
+export const steps = new Map<string, Step>([
+  ['Reshape', reshape],
+  ['Flatten', reshape],
+  ['Transpose', transpose],
+  ['Unsqueeze', unsqueeze],
+  ['Squeeze', squeeze],
+  ['Slice', slice],
+  ['Split', split],
+  ['Gather', gather],
+  ['GatherND', gatherND],
+  ['Expand', expand],
+  ['Tile', tile],
+  ['Concat', concat],
+  ['MatMul', product],
+]);
