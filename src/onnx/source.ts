@@ -88,7 +88,7 @@ function openFile(path: string, inMemoryUpTo: number): Source {
 /** Closes files that nobody can read any more. Until then they stay open, so that a file may be replaced meanwhile. */
 const descriptors = new FinalizationRegistry<number>((descriptor) => fs.closeSync(descriptor));
 
-const CHUNK = 4 << 20;
+const CHUNK = 1 << 20;
 const WINDOW = 1 << 14;
 
 class FileSource implements Source {
@@ -139,6 +139,9 @@ class FileSource implements Source {
   }
 }
 
+/** A buffer that no iteration is using: fresh memory for each tensor costs more than reading it. */
+let spare: Buffer | undefined;
+
 class FileRange implements ByteRange {
   constructor(
     private readonly source: FileSource,
@@ -151,11 +154,16 @@ class FileRange implements ByteRange {
       yield this.source.view(this.offset, this.length).subarray(0, this.length);
       return;
     }
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, this.length));
-    for (let done = 0; done < this.length; done += buffer.length) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, this.length - done));
-      this.source.readInto(piece, this.offset + done);
-      yield piece;
+    const buffer = spare ?? Buffer.allocUnsafeSlow(CHUNK);
+    spare = undefined;
+    try {
+      for (let done = 0; done < this.length; done += buffer.length) {
+        const piece = buffer.subarray(0, Math.min(buffer.length, this.length - done));
+        this.source.readInto(piece, this.offset + done);
+        yield piece;
+      }
+    } finally {
+      spare = buffer;
     }
   }
 
