@@ -3,7 +3,14 @@ import type { LocatedSite } from '../src/attention/find';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
-import { headAxisOf, joinHeads, pairValues, separateHeads, unpair } from '../src/rewrite/heads';
+import {
+  headAxisOf,
+  joinHeads,
+  pairValues,
+  separateHeads,
+  separateValues,
+  unpair,
+} from '../src/rewrite/heads';
 import type { Lowering } from '../src/rewrite/lowering';
 import { mirrorHalves } from '../src/rewrite/mirror-halves';
 import { exchangedInputs, headAxis, merged, separated } from '../src/rewrite/operator-calls';
@@ -41,7 +48,7 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const layout = headAxisOf(core.probabilitiesView, site);
   const ordered = arrangeProbabilities(builder, core, core.probabilities);
   const probabilities = separateHeads(builder, ordered, layout, site.heads);
-  const values = separateHeads(builder, arrangeValues(builder, core), layout, site.heads);
+  const values = separateValues(builder, arrangeValues(builder, core), ordered, layout, site.heads);
   const half = site.heads / 2;
   const [positive, negative] = builder.halves(probabilities, layout.axis, half);
   const paired = pairValues(builder, values, arrangedShape(core, shapes), layout, site.heads);

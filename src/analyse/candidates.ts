@@ -67,9 +67,10 @@ function* candidatesOf(graph: Graph, dataflow: Dataflow): Iterable<Candidate> {
   }
 }
 
-/** The scores a node turns into probabilities: the input of a Softmax, or of Div(Exp(x), ReduceSum(Exp(x))). */
+/** The scores a node turns into probabilities: the input of a Softmax, of Exp(LogSoftmax(x)), or of Div(Exp(x), ReduceSum(Exp(x))). */
 function softmaxInput(node: Node): Value | undefined {
   if (node.is('Softmax')) return node.inputs[0];
+  if (node.is('Exp') && node.inputs[0]?.producer?.is('LogSoftmax')) return node.inputs[0].producer.inputs[0];
   if (!node.is('Div')) return undefined;
   const exp = node.inputs[0]?.producer;
   const sum = node.inputs[1]?.producer;

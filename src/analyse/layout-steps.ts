@@ -4,7 +4,7 @@ import { Dim } from './dim';
 import { frontAxis } from './facts';
 import { sliceLength, sliceRanges } from './layout-rules';
 import type { Shapes } from './shapes';
-import { type Atom, axisSize, isPure, regroup, sliceAxis, type View } from './view';
+import { type Atom, axisSize, columnAtoms, isPure, regroup, sliceAxis, type View } from './view';
 
 /** How views pass through single operators. */
 
@@ -240,13 +240,27 @@ function concat(context: StepContext): (View | LostView)[] {
   const parts = context.node.inputs.map((_, index) => context.view(index));
   const joined = joinParts(parts, axis);
   if (joined) return [joined];
-  const richest = parts.filter((part) => part !== undefined).sort((a, b) => richness(b) - richness(a))[0];
-  const base = richest ?? context.source;
+  const traced = parts.filter((part) => part !== undefined).sort((a, b) => richness(b) - richness(a));
+  const base = traced[0] ?? context.source;
   const along = base.axes[axis] ?? [];
-  const sameColumns = parts.every((part) => !part || part.offset === base.offset || hasColumns(along));
-  if (!sameColumns)
+  // Pieces of the columns put side by side on an axis of their own: the axis runs over columns.
+  if (along.length === 0 && traced.length > 1 && !sameEverywhere(traced)) {
+    return [withAxis(base, axis, mixedAxis(output?.[axis]))];
+  }
+  if (traced.some((part) => part.offset !== base.offset) && !hasColumns(along)) {
     return lost(context, 'different columns behind one another on an axis that is no column axis');
+  }
   return [withAxis(base, axis, changedAxis(along, output?.[axis]))];
+}
+
+/** True for parts that all show the same columns: putting them side by side repeats, and combines nothing. */
+function sameEverywhere(parts: readonly View[]): boolean {
+  const [first, ...others] = parts;
+  return (
+    first !== undefined &&
+    isPure(first) &&
+    others.every((other) => isPure(other) && sameColumns(first, other))
+  );
 }
 
 function richness(view: View): number {
@@ -286,15 +300,41 @@ function sameElsewhere(a: View, b: View, except: number): boolean {
   return text(a) === text(b);
 }
 
-/** Elementwise operators: the result is laid out as the operands, broadcast. A pure operand tells more than a mixed one. */
+/**
+ * Elementwise operators: the result is laid out as the operands, broadcast. Operands that show different columns at one
+ * place give a mix of them; next to a mix, a pure operand says which column the place belongs to.
+ */
 export function elementwise(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
   const views = context.node.inputs
     .map((_, index) => context.view(index))
     .filter((view) => view !== undefined);
-  const best = views.sort((a, b) => richness(b) - richness(a) || Number(isPure(b)) - Number(isPure(a)))[0];
+  const [best, ...others] = views.sort(
+    (a, b) => richness(b) - richness(a) || Number(isPure(b)) - Number(isPure(a)),
+  );
   const view = best ?? context.source;
-  return [output ? spread(view, output) : view];
+  const clash = others.some(
+    (other) => isPure(view) && isPure(other) && richness(other) > 0 && !sameColumns(view, other),
+  );
+  const result = output ? spread(view, output) : view;
+  return [clash ? mixWidths(result) : result];
+}
+
+function sameColumns(a: View, b: View): boolean {
+  const strides = (view: View) => columnAtoms(view.axes.flat()).map((atom) => `${atom.stride}*${atom.size}`);
+  return a.offset === b.offset && strides(a).join() === strides(b).join();
+}
+
+/** A view whose innermost columns are combined with their neighbours; heads stay apart. */
+function mixWidths(view: View): View {
+  const strides = columnAtoms(view.axes.flat()).flatMap((atom) => atom.stride ?? []);
+  const innermost = Math.min(...strides);
+  const axes = view.axes.map((axis) =>
+    axis.map((atom) =>
+      atom.kind === 'column' && atom.stride === innermost ? { ...atom, stride: undefined } : atom,
+    ),
+  );
+  return { axes, offset: 0 };
 }
 
 export function reduce(context: StepContext): (View | LostView)[] {

@@ -223,6 +223,12 @@ function conv(context: RuleContext): readonly Fact[] {
   ];
 }
 
+/** Operators that keep batch and channels, and change the sizes behind them. */
+function pooled(context: RuleContext): readonly Fact[] {
+  const shape = context.shape(0);
+  return [{ shape: shape?.map((dim, axis) => (axis < 2 ? dim : Dim.unknown())) }];
+}
+
 const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules }));
 for (const op of SAME_SHAPE) rules.set(op, sameShape);
 for (const op of BROADCAST) rules.set(op, broadcasting);
@@ -237,6 +243,16 @@ for (const op of [
 ])
   rules.set(op, matMul);
 for (const op of ['Conv', 'ConvInteger']) rules.set(op, conv);
+for (const op of [
+  'AveragePool',
+  'GlobalAveragePool',
+  'GlobalMaxPool',
+  'LpPool',
+  'MaxPool',
+  'Resize',
+  'Upsample',
+])
+  rules.set(op, pooled);
 rules.set('QLinearMatMul', (context) => [{ shape: matMulShape(context.shape(0), context.shape(3)) }]);
 rules.set('Einsum', einsum);
 rules.set('Attention', (context) => (context.node.domain === '' ? attention(context) : [NOTHING]));

@@ -1,6 +1,5 @@
 import type { Node, Value } from '../ir';
 import type { Dataflow } from './dataflow';
-import { einsumTerms } from './operator-rules';
 
 /** A product of two activations: scores are one (queries and keys), and the weighted sum of values is another. */
 export interface ActivationProduct {
@@ -11,7 +10,7 @@ export interface ActivationProduct {
 
 /** The node as a product of two values that both depend on data; undefined for anything else. */
 export function activationProduct(node: Node, dataflow: Dataflow): ActivationProduct | undefined {
-  const einsum = node.is('Einsum') && einsumTerms(node.string('equation'))?.inputs.length === 2;
+  const einsum = node.is('Einsum') && node.inputs.length === 2;
   const matMul = node.is('MatMul') || node.isFrom('com.microsoft', 'FusedMatMul');
   if (!einsum && !matMul) return undefined;
   const [left, right] = node.inputs;

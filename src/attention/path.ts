@@ -98,6 +98,12 @@ export function attentionPath(site: Pick<AttentionSite, 'query' | 'key' | 'ancho
     .filter((each) => each !== undefined);
   const all = scope === undefined ? scopes : [...scopes, scope];
   const common = commonPath(all);
+  const [query] = scopes;
+  if (query !== undefined && pathNumbers(common).length < pathNumbers(query).length) {
+    return scope !== undefined && pathNumbers(scope).length === pathNumbers(query).length
+      ? scope
+      : parent(query);
+  }
   const packed = new Set(scopes).size === 1 && common === scopes[0] && common !== scope;
   return (packed ? parent(common) : common) || scope || undefined;
 }
@@ -105,6 +111,9 @@ export function attentionPath(site: Pick<AttentionSite, 'query' | 'key' | 'ancho
 function fromOwners(owners: readonly OwnedBy[], scope: string | undefined): string {
   const modules = [...new Set(owners.map(({ module }) => module))];
   const common = commonPath(modules);
+  const [query] = owners;
+  const sharedKeys = query && pathNumbers(common).length < pathNumbers(query.module).length;
+  if (sharedKeys) return query.linear ? parent(query.module) : query.module;
   const single = modules.length === 1 && owners.every(({ linear }) => linear);
   if (!single) return common;
   return scope !== undefined && lastPart(scope) === lastPart(common) ? common : parent(common) || common;

@@ -31,6 +31,7 @@ export type ReasonCode =
   | 'cache'
   | 'control-flow'
   | 'operator-form'
+  | 'shared-keys'
   | 'no-recogniser';
 
 export type Outcome<T> =

@@ -52,12 +52,34 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
       if (!projections.some((known) => known.node === node)) projections.push(projection);
       continue;
     }
+    if (isUnresolvedLayer(node, dataflow, shapes)) {
+      const by = node.inputs[1]?.producer?.label ?? '';
+      fail(
+        'weight-not-constant',
+        node,
+        'a linear layer whose weight is stored',
+        `a weight that '${by}' computes`,
+      );
+    }
     if (node.is('Softmax'))
       fail('no-projection', node, 'a linear layer before the scores', `${node.operator} '${node.label}'`);
     if (node.bodies.size > 0) fail('control-flow', node, 'operators without bodies', node.operator);
     open.push(...dataInputs(node));
   }
   return { projections, fed };
+}
+
+/** A product with a matrix that is known before the model runs, but not stored as it is read. */
+function isUnresolvedLayer(node: Node, dataflow: Dataflow, shapes: Shapes): boolean {
+  const weight = node.inputs[1];
+  if (!node.is('MatMul', 'Gemm') || !weight || dataflow.dependsOnData(weight)) return false;
+  const shape = shapes.shape(weight);
+  return (
+    weight.producer !== undefined &&
+    !weight.producer.is('Constant') &&
+    shape?.length === 2 &&
+    shape.every((dim) => dim.value !== 1)
+  );
 }
 
 /** Queries or keys, from their projection to the product of scores. */
@@ -141,7 +163,7 @@ export function traceSide(
       return value === operand || value.readers.some((reader) => pathNodes.has(reader));
     },
   );
-  const [separated] = onPath;
+  const separated = onPath.find((value) => dominates(value, projection.output, operand, path));
   const view = separated && views.get(separated);
   const finest = views.get(onPath.at(-1) ?? operand);
   if (!separated || !view || !('axes' in view) || !finest || !('axes' in finest)) {
@@ -176,6 +198,13 @@ export function traceSide(
     operand,
     operandView,
   };
+}
+
+/** True if everything that flows from a projection to an operand passes through a value. */
+function dominates(value: Value, from: Value, to: Value, path: readonly Node[]): boolean {
+  if (value === from || value === to) return true;
+  const around = path.filter((node) => !node.outputs.includes(value));
+  return !descendants([from], around).some((node) => node.outputs.includes(to));
 }
 
 interface HeadSplit {

@@ -37,13 +37,17 @@ export function headAxisOf(view: View, site: AttentionSite): HeadLayout {
     );
   }
   const outer = firstColumn > 0;
-  return {
+  const layout = {
     axis: outer ? from + 1 : from,
     rank: view.axes.length - (to - from) + (outer ? 1 : 0),
     from,
     to,
     outer,
   };
+  if (layout.axis !== layout.rank - 3) {
+    fail('layout-lost', site.anchor, 'heads right before the queries', 'another axis between them');
+  }
+  return layout;
 }
 
 /** True where the heads have an axis of their own already. */
@@ -64,6 +68,21 @@ export function separateHeads(builder: Builder, value: Value, layout: HeadLayout
     part(layout.to + 1, 2 ** 31 - 1),
   ]);
   return builder.op('Reshape', [value, target]);
+}
+
+/** Values with the heads of the probabilities on an axis of their own, where several axes number heads. */
+export function separateValues(
+  builder: Builder,
+  values: Value,
+  probabilities: Value,
+  layout: HeadLayout,
+  heads: number,
+): Value {
+  if (isSeparate(layout)) return values;
+  const lead = builder.shapePart(probabilities, 0, -2);
+  const own = builder.shapePart(values, -2, 2 ** 31 - 1);
+  const spread = builder.op('Expand', [values, builder.concat([lead, own], 0)]);
+  return separateHeads(builder, spread, layout, heads);
 }
 
 /** Brings a result [.., heads, S, width] back into the layout that the product with values had. */

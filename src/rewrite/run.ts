@@ -124,12 +124,25 @@ function lowerAll(session: RewriteSession, lowerings: readonly Lowering[]): Miss
   for (const site of session.sites) {
     const lowering = lowerings.find((each) => each.accepts(site, session));
     const reason: Reason | undefined = lowering
-      ? tryLowering(site, lowering, session)
+      ? (sharedKeys(site, session) ?? tryLowering(site, lowering, session))
       : { code: 'no-recogniser', node: site.anchor, wanted: 'a lowering for these options', found: 'none' };
     const candidate = session.found.analysis.candidates.find(({ anchor }) => anchor === site.anchor);
     if (reason && candidate) misses.push({ candidate, recogniser: site.recogniser, reason });
   }
   return misses;
+}
+
+/** Keys that several attentions share would need one second projection, and one cache, for all of them. */
+function sharedKeys(site: LocatedSite, { sites, options }: RewriteSession): Reason | undefined {
+  if (options.heads === 'split') return undefined;
+  const other = sites.find((each) => each.path !== site.path && sameKeys(each, site));
+  if (!other) return undefined;
+  const { node } = site.key.projection;
+  return { code: 'shared-keys', node, wanted: 'keys of its own', found: `those of ${other.path}` };
+}
+
+function sameKeys(a: LocatedSite, b: LocatedSite): boolean {
+  return a.key.projection.tensor === b.key.projection.tensor && a.key.columns.join() === b.key.columns.join();
 }
 
 function tryLowering(site: LocatedSite, lowering: Lowering, session: RewriteSession): Reason | undefined {

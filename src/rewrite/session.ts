@@ -7,7 +7,6 @@ import {
   MIX_INPUT,
   type RewrittenLayer,
 } from '../attention/record';
-import type { WrittenOutCore } from '../attention/site';
 import type { Model, Use, Value } from '../ir';
 import { DataType } from '../onnx';
 import { attribute } from './attributes';
@@ -20,6 +19,7 @@ import {
   functionInputs,
   functionProto,
 } from './differential-function';
+import { halveHeads, mapReaders, refuseMapReaders } from './map-readers';
 import { DEFAULT_EPSILON, epsilonOfNorm } from './norm-epsilon';
 import type { RewriteOptions } from './options';
 import { ParameterBook } from './parameters';
@@ -233,7 +233,11 @@ export class RewriteSession {
     const node = attended.producer?.label ?? '';
     const output = core.output.name;
     takeOver(core.output, result, uses);
-    if (map && core.kind === 'written-out') takeOver(core.probabilities, map, mapReaders(core));
+    if (map && core.kind === 'written-out') {
+      refuseMapReaders(site, core, this.options);
+      takeOver(core.probabilities, map, mapReaders(core));
+      if (this.options.heads === 'split') halveHeads(site.scope, map, core, site.heads);
+    }
     this.layers.push({
       path: site.path,
       depth: site.depth,
@@ -259,9 +263,4 @@ export class RewriteSession {
       this.model.importOpset(DOMAIN, DOMAIN_VERSION);
     }
   }
-}
-
-/** Who reads the attention map beside the product with values. */
-function mapReaders(core: WrittenOutCore): Use[] {
-  return core.readers.filter(({ node }) => node !== core.product);
 }

@@ -53,6 +53,20 @@ export function exchange(model: Model, record: RewriteRecord, sites: readonly Lo
   return findings;
 }
 
+/** Gives the second projections other numbers. */
+export function disturbSecond(model: Model, sites: readonly LocatedSite[]): void {
+  const seconds = sites.flatMap(({ path, query, key }) => [
+    ...sideParts(query).map((part) => ({ part, name: `${path}.q2_proj.${part.suffix}` })),
+    ...sideParts(key).map((part) => ({ part, name: `${path}.k2_proj.${part.suffix}` })),
+  ]);
+  for (const { part, name } of new Map(seconds.map((each) => [each.name, each])).values()) {
+    const value = model.graph.values.get(name);
+    const tensor = value?.initializer;
+    if (!value || !tensor || !part.counts) continue;
+    model.replaceInitializer(value, withBytes(tensor, reversed(model.bytes(tensor), part.elementSize)));
+  }
+}
+
 /** The value that holds a weight, behind what stands between it and the projection. */
 function holderOf(value: Value): Value {
   const node = value.producer;

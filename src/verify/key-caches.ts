@@ -7,6 +7,8 @@ import type { Tensor, TensorData } from './tensor';
  * component first.
  */
 
+export type Component = 'positive' | 'negative';
+
 /** An input or output of the main graph with twice the heads. */
 export interface DoubledKeys {
   readonly name: string;
@@ -52,18 +54,20 @@ function distinct(caches: readonly DoubledKeys[]): DoubledKeys[] {
   return [...new Map(caches.map((cache) => [cache.name, cache])).values()];
 }
 
-/** What the past of the negative component holds: the same keys as the positive one's, or others. */
-export type NegativePast = 'same' | 'other';
-
-/** Feeds of the original as the rewritten model takes them. */
+/**
+ * Feeds of the original as the rewritten model takes them.
+ * @param component which one gets the past of the original; the other one gets another past
+ */
 export function doubleFeeds(
   feeds: Readonly<Record<string, Tensor>>,
   inputs: readonly DoubledKeys[],
-  negative: NegativePast,
+  component: Component,
 ): Record<string, Tensor> {
   const doubled = inputs.flatMap(({ name, axis }): [string, Tensor][] => {
     const past = feeds[name];
-    return past ? [[name, joined(past, negative === 'same' ? past : reversed(past), axis)]] : [];
+    if (!past) return [];
+    const [first, second] = component === 'positive' ? [past, reversed(past)] : [reversed(past), past];
+    return [[name, joined(first, second, axis)]];
   });
   return { ...feeds, ...Object.fromEntries(doubled) };
 }
@@ -72,7 +76,7 @@ export function doubleFeeds(
 export function halveOutputs(
   outputs: Readonly<Record<string, Tensor>>,
   doubled: readonly DoubledKeys[],
-  component: 'positive' | 'negative' = 'positive',
+  component: Component = 'positive',
 ): Record<string, Tensor> {
   const halves = doubled.flatMap(({ name, axis }): [string, Tensor][] => {
     const present = outputs[name];

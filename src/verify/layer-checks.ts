@@ -1,5 +1,6 @@
 import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
+import type { Component } from './key-caches';
 import {
   comparedValue,
   type LayerUnderTest,
@@ -113,7 +114,7 @@ const COMPONENTS = [
 ] as const;
 
 /** Names of what the components of a layer are made of: the positive ones, or the negative ones. */
-export function componentValues({ layer }: LayerUnderTest, component: 'positive' | 'negative'): string[] {
+export function componentValues({ layer }: LayerUnderTest, component: Component): string[] {
   return COMPONENTS.flatMap(
     ([first, second]) => layer.start[component === 'positive' ? first : second] ?? [],
   );

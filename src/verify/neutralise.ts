@@ -63,12 +63,13 @@ function through(value: Value, opType: string): Value {
   return node?.is(opType) && node.inputs[0] ? node.inputs[0] : value;
 }
 
+/** Readers of one value read another, which bears its name from now on. */
 function bypass(scope: Graph, output: Value, x: Value): void {
-  const index = scope.outputs.indexOf(output);
-  scope.redirect(output, x);
-  if (index < 0) return;
   const { name } = output;
-  scope.rename(output, `${name}/normed`);
+  scope.redirect(output, x);
+  scope.rename(output, scope.model.names.mint(`${name}/normed`));
   scope.rename(x, name);
-  scope.setOutput(index, x);
+  scope.outputs.forEach((each, index) => {
+    if (each === output) scope.setOutput(index, x);
+  });
 }

@@ -6,15 +6,15 @@ import type { Model } from '../ir';
 import { type CaseRun, runOriginal } from './case-runs';
 import { compareTensors } from './compare';
 import { decouple } from './decouple';
-import { exchange } from './exchange';
+import { disturbSecond, exchange } from './exchange';
 import { type Exposure, expose } from './exposure';
 import {
+  type Component,
   type DoubledKeys,
   doubledInputs,
   doubledOutputs,
   doubleFeeds,
   halveOutputs,
-  type NegativePast,
 } from './key-caches';
 import {
   compareExchanged,
@@ -141,7 +141,7 @@ export class Runner {
   }
 
   /** What the rewritten model or a copy is fed in a case. */
-  #feeds(run: CaseRun, past: NegativePast, setting?: Setting): Record<string, Tensor> {
+  #feeds(run: CaseRun, setting?: Setting, past: Component = 'positive'): Record<string, Tensor> {
     const mix: Tensor = { dtype: 1, shape: [], data: Float32Array.of(1) };
     return {
       ...doubleFeeds(run.feeds, this.#pasts, past),
@@ -154,7 +154,7 @@ export class Runner {
   async #runAsItIs(runs: readonly CaseRun[], given: Tensors[]): Promise<void> {
     const { file } = this.pair.rewritten;
     const runAll = async (session: Session) => {
-      for (const run of runs) given.push(await session.run(this.#feeds(run, 'other')));
+      for (const run of runs) given.push(await session.run(this.#feeds(run)));
     };
     if (file.directory === undefined) await this.#with(this.pair.rewritten, () => undefined, runAll);
     else await withSession(file.path, this.#sessionOptions(this.pair.rewritten), runAll);
@@ -178,7 +178,7 @@ export class Runner {
     await this.#with(rewritten, edit, async (session, exposure) => {
       for (const setting of [asStored(rewritten, layers), asProbed(rewritten, layers)]) {
         for (const [index, run] of runs.entries()) {
-          const feeds = this.#feeds(run, 'other', setting);
+          const feeds = this.#feeds(run, setting);
           const outputs = await session.run(feeds);
           const where = `${run.where}${setting.where}`;
           const look = this.#look(exposure, outputs, feeds, where, setting.mix);
@@ -205,18 +205,21 @@ export class Runner {
 
   async #checkNeutralised(runs: readonly CaseRun[]): Promise<Check> {
     const check = this.#check('neutralised');
+    const sites = this.#layers.map(({ site }) => site);
     const edit = (model: Model) => {
+      // The negative component must not matter, nor that it is a copy of the positive one.
+      disturbSecond(model, sites);
       for (const { message, layer } of neutralise(model, this.pair.record)) check.findOnce(message, layer);
     };
     await this.#refusals(check, async () => {
       for (const name of Object.keys(runs[0]?.outputs ?? {})) check.await(name);
       await this.#with(this.pair.rewritten, edit, async (session) => {
         for (const run of runs) {
-          const outputs = await session.run(this.#feeds(run, 'other'));
+          const outputs = await session.run(this.#feeds(run));
           compareFunction(run, halveOutputs(outputs, this.#presents), this.#toleranceOf, check);
         }
       });
-      await this.#locate(runs, (model) => void neutralise(model, this.pair.record), check);
+      await this.#locate(runs, edit, check);
     });
     return check.done();
   }
@@ -236,8 +239,7 @@ export class Runner {
     const { record, rewritten } = this.pair;
     const layers = this.#layers;
     const sites = layers.map(({ site }) => site);
-    const namesOf = (component: 'positive' | 'negative') =>
-      layers.flatMap((under) => componentValues(under, component));
+    const namesOf = (component: Component) => layers.flatMap((under) => componentValues(under, component));
     const looks: Look[] = [];
     const presents: Tensors[] = [];
     const quietly = (model: Model, names: string[]) => {
@@ -250,7 +252,7 @@ export class Runner {
         (model) => quietly(model, namesOf('positive')),
         async (session, exposure) => {
           for (const run of runs) {
-            const feeds = this.#feeds(run, 'same');
+            const feeds = this.#feeds(run);
             const outputs = await session.run(feeds);
             looks.push(this.#look(exposure, outputs, feeds, run.where));
             presents.push(halveOutputs(outputs, this.#presents, 'positive'));
@@ -263,7 +265,7 @@ export class Runner {
       };
       await this.#with(rewritten, exchanged, async (session, exposure) => {
         for (const [index, run] of runs.entries()) {
-          const feeds = this.#feeds(run, 'same');
+          const feeds = this.#feeds(run, undefined, 'negative');
           const outputs = await session.run(feeds);
           const [positive, negative] = [looks[index], this.#look(exposure, outputs, feeds, run.where)];
           if (positive) compareExchanged(layers, positive, negative, this.#toleranceOf, check);
@@ -299,7 +301,7 @@ export class Runner {
     };
     await this.#with(this.pair.rewritten, edited, async (session, exposure) => {
       for (const [index, run] of runs.entries()) {
-        const after = exposure.read(await session.run(this.#feeds(run, 'other'))).values;
+        const after = exposure.read(await session.run(this.#feeds(run))).values;
         const differs = this.#layers.findIndex(({ layer: { output } }, at) => {
           const expected = before[index]?.[output];
           return (
