@@ -1,0 +1,124 @@
+import type { Shapes } from '../analyse';
+import type { LocatedSite } from '../attention/find';
+import type { RewrittenLayer } from '../attention/record';
+import type { OperatorCore } from '../attention/site';
+import type { Graph, Model, Node, Value } from '../ir';
+import { derive } from '../onnx';
+import { DataType } from '../onnx/data-types';
+import { addNode, firstReaderPlace, intAttribute, tensorAttribute } from './edit';
+
+/**
+ * Split mode behind a fused operator that shows no maps: verification calls the operator of the original once more,
+ * with the two halves of the value heads exchanged. Its own call gives every head's map times its own values, the other
+ * one times those of its partner; what the layer must give follows from the two.
+ */
+
+/** Names of what the calls give. */
+export interface OperatorCalls {
+  readonly own: string;
+  readonly exchanged: string;
+}
+
+/** True for operators whose maps the float64 reference can compute: ONNX's own, of rank 4 and without a cache. */
+export function showsMaps({ node, merged, cache }: OperatorCore): boolean {
+  return node.is('Attention') && !merged && !cache && !node.inputs[4];
+}
+
+/** The calls of a layer; undefined where the rewritten model has lost the operator. */
+export function callsOf(
+  rewritten: Model,
+  site: LocatedSite,
+  layer: RewrittenLayer,
+): OperatorCalls | undefined {
+  const own = site.core.kind === 'operator' ? ownCall(rewritten, site.core)?.outputs[0] : undefined;
+  return own && { own: own.name, exchanged: `diffx/exchanged/${layer.output}` };
+}
+
+/** The operator of the original in the rewritten model or a copy of it. */
+function ownCall(model: Model, { node }: OperatorCore): Node | undefined {
+  const wanted = node.inputs.map((input) => input?.name ?? '').join('\n');
+  for (const scope of model.graph.scopes()) {
+    const found = scope.nodes.find(
+      (each) =>
+        each.operator === node.operator &&
+        each.name === node.name &&
+        each.inputs.map((input) => input?.name ?? '').join('\n') === wanted,
+    );
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Adds the second call. */
+export function addExchangedCall(
+  model: Model,
+  site: LocatedSite,
+  calls: OperatorCalls,
+  shapes: Shapes,
+): void {
+  const { core } = site;
+  const own = core.kind === 'operator' ? ownCall(model, core) : undefined;
+  if (core.kind !== 'operator' || !own) return;
+  const exchange = new Exchange(own.graph, own, model.opset);
+  const inputs = [...own.inputs];
+  const change = (index: number | undefined, how: (value: Value) => Value) => {
+    const value = index === undefined ? undefined : inputs[index];
+    if (index !== undefined && value) inputs[index] = how(value);
+  };
+  const keyed = site.query.columns.length + site.key.columns.length;
+  change(core.biasIndex, (value) => exchange.behind(value, 0, keyed));
+  change(core.weightIndex, (value) => exchange.behind(value, 1, keyed));
+  if (core.weightIndex === undefined) {
+    const heads = shapes.shape(core.values)?.[1]?.value;
+    if (core.merged) change(core.valueIndex, (value) => exchange.halves(value, 2));
+    else if (heads !== 1) change(core.valueIndex, (value) => exchange.halves(value, 1));
+  }
+  if (site.kvHeads > 1) change(core.cache?.pastValue, (value) => exchange.halves(value, 1));
+  const output = own.outputs.map((value, index) => {
+    if (!value) return '';
+    return index === 0 ? calls.exchanged : model.names.mint(`${value.name}/exchanged`);
+  });
+  const proto = derive(own.proto, { name: calls.exchanged, input: [], output });
+  own.graph.insertBefore(own.outputs[0] && firstReaderPlace(own.outputs[0]), [{ proto, inputs }]);
+}
+
+class Exchange {
+  constructor(
+    readonly graph: Graph,
+    readonly before: Node,
+    readonly opset: number,
+  ) {}
+
+  /** The second half of an axis, then the first. */
+  halves(value: Value, axis: number): Value {
+    const output = [0, 1].map((half) => this.graph.model.names.mint(`${value.name}/half_${half}`));
+    // Up to opset 17 the number of outputs says into how many parts.
+    const count = this.opset >= 18 ? [intAttribute('num_outputs', 2)] : [];
+    const attribute = [intAttribute('axis', axis), ...count];
+    const proto = { input: [], output, name: output[0] ?? '', opType: 'Split', attribute, metadataProps: [] };
+    const [first, second] =
+      this.graph.insertBefore(this.before, [{ proto, inputs: [value] }])[0]?.outputs ?? [];
+    if (!first || !second) throw new Error('Split gave no halves');
+    return this.#concat([second, first], axis);
+  }
+
+  /** What stands before `from` as it is, and behind it the halves exchanged. */
+  behind(value: Value, axis: number, from: number): Value {
+    const slice = (start: number, end: number) =>
+      this.#add('Slice', [value, this.#int(start), this.#int(end), this.#int(axis)]);
+    return this.#concat([slice(0, from), this.halves(slice(from, 2 ** 31 - 1), axis)], axis);
+  }
+
+  #concat(values: readonly Value[], axis: number): Value {
+    return addNode(this.graph, this.before, 'Concat', values, 'diffx/joined', [intAttribute('axis', axis)]);
+  }
+
+  #int(value: number): Value {
+    const tensor = { dtype: DataType.INT64, shape: [1], data: BigInt64Array.of(BigInt(value)) };
+    return addNode(this.graph, this.before, 'Constant', [], 'diffx/int', [tensorAttribute('value', tensor)]);
+  }
+
+  #add(opType: string, inputs: readonly Value[]): Value {
+    return addNode(this.graph, this.before, opType, inputs, `diffx/${opType}`);
+  }
+}
