@@ -1,4 +1,4 @@
-import { DataType, type DimensionProto, dataTypeName } from '../onnx';
+import { byteSize, DataType, type DimensionProto, dataTypeName, type TensorProto } from '../onnx';
 import type { Graph } from './graph';
 import type { Model } from './model';
 import { canonicalDomain, type Node } from './node';
@@ -132,6 +132,7 @@ export const invariants: readonly Invariant[] = [
       for (const graph of model.scopes()) {
         for (const [name, value] of graph.values) {
           if (value.name !== name) yield `'${value.name}' is listed as '${name}'`;
+          if (graph.parent?.find(name)) yield `'${name}' in ${graph.label} has the name of a value around it`;
         }
       }
     },
@@ -146,6 +147,8 @@ export const invariants: readonly Invariant[] = [
           if (!tensor || tensor.dataType === DataType.STRING) continue;
           if (tensor.dims.some((dim) => dim < 0n))
             yield `initializer '${value.name}' has a negative dimension`;
+          else if (wrongSize(tensor))
+            yield `initializer '${value.name}' has more or fewer elements than its dimensions say`;
           else if (tensor.name !== value.name)
             yield `initializer '${value.name}' is stored as '${tensor.name}'`;
         }
@@ -175,6 +178,14 @@ export const invariants: readonly Invariant[] = [
     },
   },
 ];
+
+/** Looks at tensors that hold their bytes themselves; those of side files are checked when they are read. */
+function wrongSize(tensor: TensorProto): boolean {
+  if (!tensor.rawData) return false;
+  const count = tensor.dims.reduce((all, dim) => all * Number(dim), 1);
+  const expected = byteSize(tensor.dataType ?? 0, count);
+  return expected !== undefined && expected !== tensor.rawData.length;
+}
 
 function isVisible(value: Value, from: Graph): boolean {
   for (let scope: Graph | undefined = from; scope; scope = scope.parent) {

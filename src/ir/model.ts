@@ -52,6 +52,21 @@ export class Model {
     });
   }
 
+  readonly #shared = new Map<string, Value>();
+
+  /** A constant that equal requests share, told by its key and not by the name that it gets. */
+  sharedConstant(key: string, make: () => TensorProto): Value {
+    let value = this.#shared.get(key);
+    if (!value) {
+      value = this.graph.addInitializer(key, make());
+      this.#shared.set(key, value);
+      this.journal.record(() => {
+        this.#shared.delete(key);
+      });
+    }
+    return value;
+  }
+
   /** Gives an initializer other contents. */
   replaceInitializer(value: Value, tensor: TensorProto): void {
     const old = value.initializer;

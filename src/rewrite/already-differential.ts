@@ -21,7 +21,7 @@ export function refuseDifferential(model: Model): void {
 
 /**
  * A Sub whose operands both come from products with the probabilities of one softmax (or from attention operators with
- * the same queries and keys) through layout alone, the second one times a lambda.
+ * the same queries and keys) through layout alone, the second one times a lambda; or the same of two attention maps.
  */
 function findDifference(graph: Graph, dataflow: Dataflow): Node | undefined {
   return graph.nodes.find((node) => {
@@ -29,6 +29,10 @@ function findDifference(graph: Graph, dataflow: Dataflow): Node | undefined {
     const [left, right] = node.inputs;
     const product = right?.producer;
     if (!left || !right || !product?.is('Mul') || product.graph !== graph) return false;
+    const maps =
+      softmaxBehind(left) !== undefined &&
+      product.inputs.some((factor) => softmaxBehind(factor) !== undefined);
+    if (maps) return true;
     const first = attentionBehind(left, dataflow);
     return (
       first !== undefined &&
@@ -73,7 +77,7 @@ function softmaxBehind(start: Value | undefined): Value | undefined {
     seen.add(value);
     const node = value.producer;
     if (node?.is('Softmax')) return node.outputs[0];
-    if (node?.is('Where', 'Cast', 'Dropout', 'Identity', 'Reshape')) open.push(...dataInputs(node));
+    if (node?.is('Where', 'Dropout', ...LAYOUT)) open.push(...dataInputs(node));
   }
   return undefined;
 }

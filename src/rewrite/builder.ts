@@ -81,9 +81,8 @@ export class Builder {
 
   /** An int64 vector as a constant; equal vectors of a model share one. */
   ints(values: readonly number[]): Value {
-    const { graph } = this.graph.model;
-    const wish = `ai.diffx/int64/${values.join('_').replaceAll('-', 'm') || 'none'}`;
-    return graph.values.get(wish) ?? graph.addInitializer(wish, int64Vector(values));
+    const key = `ai.diffx/int64/${values.join('_').replaceAll('-', 'm') || 'none'}`;
+    return this.graph.model.sharedConstant(key, () => int64Vector(values));
   }
 
   transpose(value: Value, perm: readonly number[]): Value {

@@ -10,68 +10,59 @@ export function mapReaders(core: WrittenOutCore): Use[] {
 }
 
 /** Operators on the way from a map to an output that shows it: they neither weigh nor compare what they are given. */
-const SHOWING = [
-  'Cast',
-  'Concat',
-  'Div',
-  'Flatten',
-  'Identity',
-  'ReduceMean',
-  'Reshape',
-  'Slice',
-  'Squeeze',
-  'Transpose',
-  'Unsqueeze',
-];
+const SHOWING = ['Cast', 'Concat', 'Div', 'Identity', 'ReduceMean', 'Squeeze', 'Transpose', 'Unsqueeze'];
+
+/** Those among them whose result depends on constants that count heads. */
+const COUNTING = ['Flatten', 'Reshape', 'Slice'];
 
 /**
  * The differential map takes the place of the old one in what the model shows: outputs, and means or stacks of maps that
  * become outputs. A reader that computes with the map, or counts on its number of heads where that changes, is refused.
  */
 export function refuseMapReaders(site: LocatedSite, core: WrittenOutCore, options: RewriteOptions): void {
-  const readers = mapReaders(core).filter(({ node }) => !node.is('Shape', 'Size'));
-  for (const { node } of readers) {
-    if (options.heads === 'split') {
-      fail(
-        'probabilities-escape',
-        node,
-        'no reader of the attention map, whose heads are halved',
-        `'${node.label}' of ${site.path}`,
-      );
-    }
-    const inside = firstComputing(node);
-    if (inside)
-      fail(
-        'probabilities-escape',
-        inside,
-        'an attention map that is only shown',
-        `'${inside.label}' computes with it`,
-      );
+  const split = options.heads === 'split';
+  for (const { node } of mapReaders(core)) {
+    const inside = firstOther(node, split ? SHOWING : [...SHOWING, ...COUNTING]);
+    if (!inside) continue;
+    const counts = inside.is(...COUNTING);
+    fail(
+      'probabilities-escape',
+      inside,
+      counts
+        ? 'no reader that counts the heads of the map, which are halved'
+        : 'an attention map that is only shown',
+      `'${inside.label}', which reads that of ${site.path}`,
+    );
   }
 }
 
-function firstComputing(start: Node): Node | undefined {
+/** The first node behind a map that is none of the operators named. */
+function firstOther(start: Node, allowed: readonly string[]): Node | undefined {
   const seen = new Set<Node>();
   const open = [start];
   for (let node = open.pop(); node; node = open.pop()) {
     if (seen.has(node) || node.is('Shape', 'Size')) continue;
     seen.add(node);
-    if (!node.is(...SHOWING)) return node;
+    if (!node.is(...allowed)) return node;
     for (const output of node.outputs) if (output) open.push(...output.readers);
   }
   return undefined;
 }
 
-/** The declared type of an output that shows the map of half as many heads. */
+/** The declared types of outputs that show the map of half as many heads, itself or as a copy. */
 export function halveHeads(scope: Graph, map: Value, core: WrittenOutCore, heads: number): void {
-  const tensor = map.type?.tensorType;
-  const axis = core.arrangement
-    ? -1
-    : core.probabilitiesView.axes.findIndex((atoms) => atoms.some(({ kind }) => kind === 'column'));
-  const dim = tensor?.shape?.dim.map((each, index) =>
-    index === axis && each.dimValue === BigInt(heads) ? { dimValue: BigInt(heads / 2) } : each,
-  );
-  if (map.type && tensor && dim) {
-    scope.setType(map, { ...map.type, tensorType: { ...tensor, shape: { ...tensor.shape, dim } } });
+  const { axes } = core.probabilitiesView;
+  const axis = core.arrangement ? -1 : axes.findIndex((atoms) => atoms.some(({ kind }) => kind === 'column'));
+  const open = [map];
+  for (let value = open.pop(); value; value = open.pop()) {
+    const tensor = value.type?.tensorType;
+    const dim = tensor?.shape?.dim.map((each, index) =>
+      index === axis && each.dimValue === BigInt(heads) ? { dimValue: BigInt(heads / 2) } : each,
+    );
+    if (value.type && tensor && dim) {
+      scope.setType(value, { ...value.type, tensorType: { ...tensor, shape: { ...tensor.shape, dim } } });
+    }
+    const copies = value.readers.filter((reader) => reader.is('Identity', 'Cast'));
+    open.push(...copies.flatMap((reader) => reader.outputs.flatMap((output) => output ?? [])));
   }
 }

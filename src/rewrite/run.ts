@@ -109,7 +109,7 @@ function choose(found: Found, { layers }: RewriteOptions, path: string): Located
   if (missing !== undefined && found.misses.length === 0)
     throw errors.noSuchLayer(layers.text, missing, count);
   const chosen = found.sites.filter(({ depth }) => layers.includes(depth));
-  if (chosen.length === 0) throw errors.noAttention(path);
+  if (chosen.length === 0) throw unrewritten(path, found, found.misses);
   return chosen;
 }
 

@@ -141,11 +141,8 @@ export class RewriteSession {
 
   /** A scalar that changes nothing, for inputs that another layer of the model needs. */
   neutral(value: 0 | 1, dataType: number): Value {
-    const name = `ai.diffx/${value === 0 ? 'zero' : 'one'}/${dataType}`;
-    const { graph } = this.model;
-    return (
-      graph.values.get(name) ?? graph.addInitializer(name, floatTensor(dataType, [], Float32Array.of(value)))
-    );
+    const key = `ai.diffx/${value === 0 ? 'zero' : 'one'}/${dataType}`;
+    return this.model.sharedConstant(key, () => floatTensor(dataType, [], Float32Array.of(value)));
   }
 
   /**

@@ -72,8 +72,7 @@ describe.each(modes)('%j', (settings) => {
   });
 });
 
-// BUG (src/rewrite/session.ts, finish): in split mode the map has h/2 heads, and the output is still declared with h.
-test.failing('the declared heads of the output are those that it has', async () => {
+test('the declared heads of the output are those that it has', async () => {
   const output = rewriteModel(modelPath(textBytes(texts['the probabilities themselves'])), {
     splitHeads: true,
   });

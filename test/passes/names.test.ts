@@ -84,9 +84,7 @@ test.each(modes)('%j: split heads too', async (settings) => {
   expect(Object.keys(await runModel(rewrittenBytes(output).read(), feeds))).toEqual(['y']);
 });
 
-// BUG (src/rewrite/builder.ts, ints; src/rewrite/session.ts, neutral): a constant of the user that is called as diffx
-// calls its own is taken for it, and what is written does not run. It should be told by what was minted, not by name.
-test.failing('a constant of the user is not taken for one of diffx', async () => {
+test('a constant of the user is not taken for one of diffx', async () => {
   const text = variant(ATTENTION, [
     ['  float scale', '  int64[2] "ai.diffx/int64/1_1" = {5, 5},\n  float scale'],
   ]);

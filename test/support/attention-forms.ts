@@ -17,7 +17,6 @@ export interface AttentionForm {
   readonly query: StoredColumns;
   readonly key: StoredColumns;
   /** A known bug: what is written for split heads does not run. */
-  readonly splitFails?: boolean;
 }
 
 export interface StoredColumns {
@@ -186,8 +185,6 @@ export const forms: readonly AttentionForm[] = [
   {
     ...fewKeys(2),
     what: 'groups of query heads on an axis of their own, [B, g, h / g, S, d]',
-    // BUG (src/rewrite/heads.ts, separateHeads): values [B, g, 1, T, d] are reshaped to h heads, and have g.
-    splitFails: true,
     text: variant(grouped(2), [
       ['split = {0, 0, 4, 2}', 'split = {0, 0, 2, 2, 2}'],
       ['int64[4] split', 'int64[5] split'],
