@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { DiffxError } from '../../src/errors';
 import { computedBytes, memoryBytes } from '../../src/onnx/bytes';
 import { DataType } from '../../src/onnx/data-types';
+import { decodeFloats } from '../../src/onnx/floats';
 import { openSafetensors } from '../../src/weights/checkpoint';
 import { duplicateKey } from '../../src/weights/duplicate-key';
-import { decodeFloats } from '../../src/onnx/floats';
 import { type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors-write';
 import { openExport } from '../support/fixtures';
 
