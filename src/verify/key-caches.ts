@@ -56,17 +56,18 @@ function distinct(caches: readonly DoubledKeys[]): DoubledKeys[] {
 
 /**
  * Feeds of the original as the rewritten model takes them.
- * @param component which one gets the past of the original; the other one gets another past
+ * @param component which one gets the past of the original; the other one, if there is one, gets another past
  */
 export function doubleFeeds(
   feeds: Readonly<Record<string, Tensor>>,
   inputs: readonly DoubledKeys[],
-  component: Component,
+  component: Component | 'both',
 ): Record<string, Tensor> {
   const doubled = inputs.flatMap(({ name, axis }): [string, Tensor][] => {
     const past = feeds[name];
     if (!past) return [];
-    const [first, second] = component === 'positive' ? [past, reversed(past)] : [reversed(past), past];
+    const other = component === 'both' ? past : reversed(past);
+    const [first, second] = component === 'negative' ? [other, past] : [past, other];
     return [[name, joined(first, second, axis)]];
   });
   return { ...feeds, ...Object.fromEntries(doubled) };

@@ -141,7 +141,7 @@ export class Runner {
   }
 
   /** What the rewritten model or a copy is fed in a case. */
-  #feeds(run: CaseRun, setting?: Setting, past: Component = 'positive'): Record<string, Tensor> {
+  #feeds(run: CaseRun, past: Component | 'both', setting?: Setting): Record<string, Tensor> {
     const mix: Tensor = { dtype: 1, shape: [], data: Float32Array.of(1) };
     return {
       ...doubleFeeds(run.feeds, this.#pasts, past),
@@ -150,11 +150,11 @@ export class Runner {
     };
   }
 
-  /** The file itself, as users run it. */
+  /** The file itself, as users run it. Under `preserve`, both components have cached the same keys. */
   async #runAsItIs(runs: readonly CaseRun[], given: Tensors[]): Promise<void> {
     const { file } = this.pair.rewritten;
     const runAll = async (session: Session) => {
-      for (const run of runs) given.push(await session.run(this.#feeds(run)));
+      for (const run of runs) given.push(await session.run(this.#feeds(run, 'both')));
     };
     if (file.directory === undefined) await this.#with(this.pair.rewritten, () => undefined, runAll);
     else await withSession(file.path, this.#sessionOptions(this.pair.rewritten), runAll);
@@ -178,7 +178,7 @@ export class Runner {
     await this.#with(rewritten, edit, async (session, exposure) => {
       for (const setting of [asStored(rewritten, layers), asProbed(rewritten, layers)]) {
         for (const [index, run] of runs.entries()) {
-          const feeds = this.#feeds(run, setting);
+          const feeds = this.#feeds(run, 'both', setting);
           const outputs = await session.run(feeds);
           const where = `${run.where}${setting.where}`;
           const look = this.#look(exposure, outputs, feeds, where, setting.mix);
@@ -215,11 +215,11 @@ export class Runner {
       for (const name of Object.keys(runs[0]?.outputs ?? {})) check.await(name);
       await this.#with(this.pair.rewritten, edit, async (session) => {
         for (const run of runs) {
-          const outputs = await session.run(this.#feeds(run));
+          const outputs = await session.run(this.#feeds(run, 'positive'));
           compareFunction(run, halveOutputs(outputs, this.#presents), this.#toleranceOf, check);
         }
       });
-      await this.#locate(runs, edit, check);
+      await this.#locate(runs, 'positive', edit, check);
     });
     return check.done();
   }
@@ -230,7 +230,7 @@ export class Runner {
     runs.forEach((run, index) => {
       compareFunction(run, halveOutputs(given[index] ?? {}, this.#presents), this.#toleranceOf, check);
     });
-    await this.#refusals(check, () => this.#locate(runs, () => undefined, check));
+    await this.#refusals(check, () => this.#locate(runs, 'both', () => undefined, check));
     return check.done();
   }
 
@@ -252,7 +252,7 @@ export class Runner {
         (model) => quietly(model, namesOf('positive')),
         async (session, exposure) => {
           for (const run of runs) {
-            const feeds = this.#feeds(run);
+            const feeds = this.#feeds(run, 'positive');
             const outputs = await session.run(feeds);
             looks.push(this.#look(exposure, outputs, feeds, run.where));
             presents.push(halveOutputs(outputs, this.#presents, 'positive'));
@@ -265,7 +265,7 @@ export class Runner {
       };
       await this.#with(rewritten, exchanged, async (session, exposure) => {
         for (const [index, run] of runs.entries()) {
-          const feeds = this.#feeds(run, undefined, 'negative');
+          const feeds = this.#feeds(run, 'negative');
           const outputs = await session.run(feeds);
           const [positive, negative] = [looks[index], this.#look(exposure, outputs, feeds, run.where)];
           if (positive) compareExchanged(layers, positive, negative, this.#toleranceOf, check);
@@ -282,7 +282,12 @@ export class Runner {
   }
 
   /** Where outputs differ: names the first attention, in the order of the data, that gives something else. */
-  async #locate(runs: readonly CaseRun[], edit: (model: Model) => void, check: CheckBuilder): Promise<void> {
+  async #locate(
+    runs: readonly CaseRun[],
+    past: Component | 'both',
+    edit: (model: Model) => void,
+    check: CheckBuilder,
+  ): Promise<void> {
     if (check.findings.length === 0) return;
     const names = this.#layers.map(({ layer }) => layer.output);
     const before: Tensors[] = [];
@@ -301,7 +306,7 @@ export class Runner {
     };
     await this.#with(this.pair.rewritten, edited, async (session, exposure) => {
       for (const [index, run] of runs.entries()) {
-        const after = exposure.read(await session.run(this.#feeds(run))).values;
+        const after = exposure.read(await session.run(this.#feeds(run, past))).values;
         const differs = this.#layers.findIndex(({ layer: { output } }, at) => {
           const expected = before[index]?.[output];
           return (

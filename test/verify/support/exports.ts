@@ -1,0 +1,35 @@
+/** Verification of every export that a rewrite accepts. */
+import type { RewriteFileSettings } from '../../../src/api/rewrite';
+import { verifyModels } from '../../../src/api/verify';
+import { DiffxError } from '../../../src/errors';
+import { exportNames } from '../../support/fixtures';
+import { findingsOf, pairOf } from './pairs';
+
+/** Why an export cannot be rewritten, as far as that is right. */
+const REFUSALS = ['already-differential', 'odd-heads'];
+
+/**
+ * One test for each export.
+ * @param fewest exports that must have been verified in the end
+ */
+export function testAllExports(settings: RewriteFileSettings, fewest: number): void {
+  let verified = 0;
+
+  test.each(exportNames())('%s passes', async (name) => {
+    let pair: ReturnType<typeof pairOf>;
+    try {
+      pair = pairOf(name, settings);
+    } catch (error) {
+      if (error instanceof DiffxError && REFUSALS.includes(error.code)) return;
+      throw error;
+    }
+    const report = await verifyModels(pair.original, pair.rewritten, { lengths: [5] });
+    expect(findingsOf(report)).toEqual([]);
+    expect(report.passed).toBe(true);
+    verified++;
+  });
+
+  test('enough of them were verified', () => {
+    expect(verified).toBeGreaterThanOrEqual(fewest);
+  });
+}
