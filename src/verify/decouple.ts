@@ -1,27 +1,39 @@
 import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
 import type { Model, Value } from '../ir';
-import type { DataType } from '../onnx';
-import { addNode, firstReaderPlace, tensorAttribute } from './edit';
+import { DataType } from '../onnx';
+import { addInput, addNode, firstReaderPlace, tensorAttribute } from './edit';
 import { findValue } from './stored';
-import { zeros } from './tensor';
+import { type Tensor, zeros } from './tensor';
 
-/** Nobody reads what the attentions give: what flows into each of them no longer depends on the others. */
+const SWITCH = 'diffx/decoupled';
+
+/**
+ * Adds an input under which nobody reads what the attentions give: what flows into each of them then no longer depends
+ * on the others.
+ */
 export function decouple(model: Model, record: RewriteRecord, sites: readonly LocatedSite[]): void {
+  const flag = addInput(model.graph, SWITCH, DataType.BOOL, []);
   for (const { output } of record.layers) {
     const value = findValue(model, output);
     const site = sites.find(({ core }) => core.output.name === output);
-    if (value && site) silence(value, site.dataType as DataType);
+    if (value && site) silence(value, flag, site.dataType as DataType);
   }
 }
 
+/** What the input is fed. */
+export function decoupled(on: boolean): Record<string, Tensor> {
+  return { [SWITCH]: { dtype: DataType.BOOL, shape: [], data: Uint8Array.of(on ? 1 : 0) } };
+}
+
 /** Readers read zeros of the same shape: not a product with 0, which NaN survives. */
-function silence(value: Value, dataType: DataType): void {
+function silence(value: Value, flag: Value, dataType: DataType): void {
   const { scope, name } = value;
   const uses = [...value.uses];
   const place = firstReaderPlace(value);
   const shape = addNode(scope, place, 'Shape', [value], `${name}/shape`);
   const zero = [tensorAttribute('value', zeros(dataType, [1]))];
   const silent = addNode(scope, place, 'ConstantOfShape', [shape], `${name}/silent`, zero);
-  for (const { node, index } of uses) node.graph.setInput(node, index, silent);
+  const heard = addNode(scope, place, 'Where', [flag, silent, value], `${name}/heard`);
+  for (const { node, index } of uses) node.graph.setInput(node, index, heard);
 }

@@ -2,13 +2,16 @@ import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
 import type { Model } from '../ir';
 import type { ByteRange } from '../onnx';
-import type { CaseSettings } from './case-runs';
+import { Bench } from './bench';
+import { type CaseSettings, runOriginal } from './case-runs';
+import { checkExchanged } from './check-exchanged';
+import { checkFunction, checkNeutralised } from './check-function';
+import { checkLayers } from './check-layers';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
 import { firstLayer } from './layer-order';
 import { checkStructure } from './outside';
 import type { Check, VerifyReport } from './report';
-import { Runner } from './runner';
 
 export interface VerifySettings extends CaseSettings {
   /** Execution provider. Default cpu. */
@@ -62,6 +65,20 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     checkStructure(original, rewritten, record, sites),
     checkParameters(rewritten, record, chosen, pair.expectedParameters),
   ];
-  const run = await new Runner(pair, chosen, settings, notVerified).run();
-  return report([...still, ...run.checks], notVerified, run.cases);
+  const bench = new Bench(pair, chosen, settings);
+  const runs = await bench.original((session) => runOriginal(original, session, settings, notVerified));
+  const { check, given, positive } = await checkLayers(bench, runs);
+  const checks = [...still, check];
+  if (given === undefined) {
+    notVerified.push('the layers: the rewritten model does not run');
+  } else {
+    if (record.options.heads === 'duplicate')
+      checks.push(await checkNeutralised(bench, runs), await checkExchanged(bench, runs, positive));
+    if (pair.keepsFunction) checks.push(await checkFunction(bench, runs, given));
+  }
+  return report(
+    checks,
+    notVerified,
+    runs.map(({ where }) => where),
+  );
 }

@@ -1,0 +1,138 @@
+import type { LocatedSite } from '../attention/find';
+import { MIX_INPUT } from '../attention/record';
+import { DiffxError, ExitCode } from '../errors';
+import type { Model } from '../ir';
+import type { CaseRun } from './case-runs';
+import type { Exposure } from './exposure';
+import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
+import type { Look } from './layer-checks';
+import { inDataOrder } from './layer-order';
+import type { LayerUnderTest } from './layer-reference';
+import { precisionOf, toleranceWithin } from './precision';
+import type { CheckBuilder } from './report';
+import { type Session, withSession } from './session';
+import { callsOf, showsMaps } from './split-operator';
+import { storedTensor } from './stored';
+import type { Tensor } from './tensor';
+import type { Tolerance } from './tolerance';
+import { makeVariant, modelSize } from './variants';
+import type { Pair, VerifySettings } from './verify';
+
+export type Tensors = Readonly<Record<string, Tensor>>;
+
+/** Bytes up to which a model runs on one thread. */
+const SMALL = 16 * 2 ** 20;
+
+/** Where a pair and changed copies of it are run, for all checks. */
+export class Bench {
+  /** In the order of the data. */
+  readonly layers: readonly LayerUnderTest[];
+  readonly sites: readonly LocatedSite[];
+  readonly pasts: readonly DoubledKeys[];
+  readonly presents: readonly DoubledKeys[];
+  /** For what the model as a whole gives, by element type. */
+  readonly toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance;
+
+  constructor(
+    readonly pair: Pair,
+    sites: readonly LocatedSite[],
+    readonly settings: VerifySettings,
+  ) {
+    const { record, rewritten, original } = pair;
+    const { options } = record;
+    const layers = record.layers.flatMap((layer): LayerUnderTest[] => {
+      const site = sites.find(({ core }) => core.output.name === layer.output);
+      if (!site) return [];
+      const hidden = site.core.kind === 'operator' && options.heads === 'split' && !showsMaps(site.core);
+      return [{ layer, site, options, calls: hidden ? callsOf(rewritten, site, layer) : undefined }];
+    });
+    this.layers = inDataOrder(layers, ({ site }) => site);
+    this.sites = this.layers.map(({ site }) => site);
+    this.pasts = doubledInputs(record);
+    this.presents = doubledOutputs(rewritten, record);
+    const precision = precisionOf(original);
+    this.toleranceOf = (dtype) => settings.tolerance ?? toleranceWithin(precision, dtype);
+  }
+
+  /** Loads the original for as long as `use` needs it. */
+  async original<T>(use: (session: Session) => Promise<T>): Promise<T> {
+    return this.#load(this.pair.original, () => undefined, use);
+  }
+
+  /** Loads a changed copy of the original. */
+  async ofOriginal<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
+    return this.#load(this.pair.original, edit, use);
+  }
+
+  /** Loads the rewritten file as it is. */
+  async rewritten<T>(use: (session: Session) => Promise<T>): Promise<T> {
+    const { rewritten } = this.pair;
+    const { directory, path } = rewritten.file;
+    if (directory === undefined) return this.#load(rewritten, () => undefined, use);
+    return withSession(path, this.#sessionOptions(rewritten), use);
+  }
+
+  /** Loads a changed copy of the rewritten model. */
+  async ofRewritten<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
+    return this.#load(this.pair.rewritten, edit, use);
+  }
+
+  async #load<T, E>(of: Model, edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
+    const edits: E[] = [];
+    const variant = makeVariant(of.file, (model) => void edits.push(edit(model)));
+    try {
+      return await withSession(variant.model, this.#sessionOptions(of), (session) =>
+        use(session, edits[0] as E),
+      );
+    } finally {
+      variant.discard();
+    }
+  }
+
+  #sessionOptions(of: Model) {
+    const { provider } = this.settings;
+    const refusedExitCode = of === this.pair.original ? ExitCode.usage : ExitCode.verificationFailed;
+    // Starting threads takes longer than they save on a small model.
+    const threads = modelSize(of.file) <= SMALL ? { threads: 1 } : {};
+    return { name: of.file.path, refusedExitCode, ...threads, ...(provider ? { provider } : {}) };
+  }
+
+  /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */
+  async noteRefusals(check: CheckBuilder, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const known = error instanceof DiffxError && ['runtime-refused', 'feed-mismatch'].includes(error.code);
+      if (!known) throw error;
+      check.findOnce(error.message);
+    }
+  }
+
+  /**
+   * What the rewritten model is fed in a case.
+   * @param past the component that gets the cached keys of the case
+   */
+  feeds(run: CaseRun, past: Component | 'both', more: Tensors = {}): Record<string, Tensor> {
+    const mix: Tensor = { dtype: 1, shape: [], data: Float32Array.of(1) };
+    return {
+      ...doubleFeeds(run.feeds, this.pasts, past),
+      ...(this.pair.record.options.mixInput ? { [MIX_INPUT]: mix } : {}),
+      ...more,
+    };
+  }
+
+  /** What a run has shown. Of `only`, if given, and nothing else, since what is shown is kept. */
+  look(
+    exposure: Exposure,
+    outputs: Tensors,
+    feeds: Tensors,
+    { where, mix = 1, only }: { where: string; mix?: number; only?: ReadonlySet<string> },
+  ): Look {
+    const { values, notTaken } = exposure.read(outputs);
+    const kept = only
+      ? Object.fromEntries(Object.entries(values).filter(([name]) => only.has(name)))
+      : values;
+    const lookup = (name: string) => kept[name] ?? feeds[name] ?? storedTensor(this.pair.rewritten, name);
+    return { lookup, notTaken, where, mix };
+  }
+}

@@ -1,0 +1,55 @@
+import type { Model } from '../ir';
+import type { Bench } from './bench';
+import type { CaseRun } from './case-runs';
+import type { PositiveRun } from './check-layers';
+import { compareTensors } from './compare';
+import { decouple, decoupled } from './decouple';
+import { exchange } from './exchange';
+import { expose } from './exposure';
+import { halveOutputs } from './key-caches';
+import { compareExchanged, componentValues } from './layer-checks';
+import { type Check, CheckBuilder } from './report';
+
+/**
+ * Compares the positive component of every layer with the negative one of a copy in which the two have exchanged their
+ * weights, and their caches. No attention hears another one, so that all get what they got.
+ */
+export async function checkExchanged(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  positive: readonly PositiveRun[],
+): Promise<Check> {
+  const check = new CheckBuilder(
+    'mirrored',
+    'with exchanged weights, the negative component gives what the positive one gave',
+  );
+  const { layers, sites, presents, pair } = bench;
+  const edit = (model: Model) => {
+    for (const { message, layer } of exchange(model, pair.record, sites)) check.findOnce(message, layer);
+    decouple(model, pair.record, sites);
+    return expose(
+      model,
+      layers.flatMap((under) => componentValues(under, 'negative')),
+    );
+  };
+  await bench.noteRefusals(check, () =>
+    bench.ofRewritten(edit, async (session, exposure) => {
+      for (const [index, run] of runs.entries()) {
+        const before = positive[index];
+        if (!before) continue;
+        const feeds = bench.feeds(run, 'negative', decoupled(true));
+        const outputs = await session.run(feeds);
+        const after = bench.look(exposure, outputs, feeds, run);
+        compareExchanged(layers, before.look, after, bench.toleranceOf, check);
+        const expected = halveOutputs(before.outputs, presents, 'positive');
+        const actual = halveOutputs(outputs, presents, 'negative');
+        for (const { name } of presents) {
+          const tolerance = bench.toleranceOf(expected[name]?.dtype);
+          const comparison = compareTensors(expected[name], actual[name], tolerance);
+          check.compare(`${name}: keys of the negative component`, comparison, run.where);
+        }
+      }
+    }),
+  );
+  return check.done();
+}

@@ -1,0 +1,97 @@
+import type { Model } from '../ir';
+import type { Bench, Tensors } from './bench';
+import type { CaseRun } from './case-runs';
+import { compareTensors } from './compare';
+import { disturbSecond } from './exchange';
+import { expose } from './exposure';
+import { type Component, halveOutputs } from './key-caches';
+import { compareFunction, labelOf } from './layer-checks';
+import { neutralise } from './neutralise';
+import { type Check, CheckBuilder } from './report';
+
+/**
+ * Compares what the rewritten file gives with what the original gives.
+ * @param given outputs of the rewritten file, case by case
+ */
+export async function checkFunction(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  given: readonly Tensors[],
+): Promise<Check> {
+  const check = new CheckBuilder('function', 'the outputs are those of the original');
+  awaitOutputs(runs, check);
+  runs.forEach((run, index) => {
+    compareFunction(run, halveOutputs(given[index] ?? {}, bench.presents), bench.toleranceOf, check);
+  });
+  await bench.noteRefusals(check, () => locate(bench, runs, 'both', () => undefined, check));
+  return check.done();
+}
+
+/** Compares the original with a copy of the rewritten model in which the negative component must not matter. */
+export async function checkNeutralised(bench: Bench, runs: readonly CaseRun[]): Promise<Check> {
+  const check = new CheckBuilder(
+    'neutralised',
+    'with lambda 0 and without the norm, the outputs are the original ones',
+  );
+  const edit = (model: Model) => {
+    // A copy of the positive component could stand in its place.
+    disturbSecond(model, bench.sites);
+    for (const { message, layer } of neutralise(model, bench.pair.record)) check.findOnce(message, layer);
+  };
+  await bench.noteRefusals(check, async () => {
+    awaitOutputs(runs, check);
+    await bench.ofRewritten(edit, async (session) => {
+      for (const run of runs) {
+        const outputs = await session.run(bench.feeds(run, 'positive'));
+        compareFunction(run, halveOutputs(outputs, bench.presents), bench.toleranceOf, check);
+      }
+    });
+    await locate(bench, runs, 'positive', edit, check);
+  });
+  return check.done();
+}
+
+function awaitOutputs(runs: readonly CaseRun[], check: CheckBuilder): void {
+  for (const name of Object.keys(runs[0]?.outputs ?? {})) check.await(name);
+}
+
+/** Where outputs differ: names the first attention, in the order of the data, that gives something else. */
+async function locate(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  past: Component | 'both',
+  edit: (model: Model) => void,
+  check: CheckBuilder,
+): Promise<void> {
+  if (check.findings.length === 0) return;
+  const { layers } = bench;
+  const names = layers.map(({ layer }) => layer.output);
+  const before: Tensors[] = [];
+  await bench.ofOriginal(
+    (model) => expose(model, names),
+    async (session, exposure) => {
+      for (const run of runs) before.push(exposure.read(await session.run(run.feeds)).values);
+    },
+  );
+  const edited = (model: Model) => {
+    edit(model);
+    return expose(model, names);
+  };
+  let first = layers.length;
+  let where = '';
+  await bench.ofRewritten(edited, async (session, exposure) => {
+    for (const [index, run] of runs.entries()) {
+      const after = exposure.read(await session.run(bench.feeds(run, past))).values;
+      const differs = layers.slice(0, first).findIndex(({ layer: { output } }) => {
+        const expected = before[index]?.[output];
+        const tolerance = bench.toleranceOf(expected?.dtype);
+        return expected && !compareTensors(expected, after[output], tolerance).passed;
+      });
+      if (differs >= 0) [first, where] = [differs, run.where];
+    }
+  });
+  const under = layers[first];
+  if (!under) return;
+  const { path } = under.layer;
+  check.find(`${labelOf(under, layers)}: the first attention that gives something else (${where})`, path);
+}

@@ -1,0 +1,111 @@
+import { Shapes } from '../analyse';
+import type { Model } from '../ir';
+import type { Bench, Tensors } from './bench';
+import type { CaseRun } from './case-runs';
+import { compareTensors } from './compare';
+import { decouple, decoupled } from './decouple';
+import { expose } from './exposure';
+import { compareLayers, componentValues, type Look, labelOf } from './layer-checks';
+import { comparedValue, neededValues } from './layer-reference';
+import { asProbed, asStored, openParameters } from './probe';
+import { type Check, CheckBuilder } from './report';
+import { addExchangedCall } from './split-operator';
+import type { Tensor } from './tensor';
+
+/** What the positive components are made of, case by case, where no attention hears another one. */
+export interface PositiveRun {
+  readonly look: Look;
+  readonly outputs: Tensors;
+}
+
+export interface LayerRuns {
+  readonly check: Check;
+  /** What the rewritten file gives, case by case; nothing where it does not run. */
+  readonly given: readonly Tensors[] | undefined;
+  readonly positive: readonly PositiveRun[];
+}
+
+/**
+ * Runs the rewritten file, and a copy that shows the layers: with its own parameters, which must change nothing, and
+ * with others. In duplicate mode also once decoupled, for the exchange of the components.
+ */
+export async function checkLayers(bench: Bench, runs: readonly CaseRun[]): Promise<LayerRuns> {
+  const check = new CheckBuilder('layers', 'every rewritten layer equals differential attention in float64');
+  const given: Tensors[] = [];
+  await bench.noteRefusals(check, () =>
+    bench.rewritten(async (session) => {
+      // Under `preserve`, both components have cached the same keys.
+      for (const run of runs) given.push(await session.run(bench.feeds(run, 'both')));
+    }),
+  );
+  if (check.findings.length > 0) return { check: check.done(), given: undefined, positive: [] };
+  const positive: PositiveRun[] = [];
+  await bench.noteRefusals(check, () => lookAtLayers(bench, runs, given, positive, check));
+  return { check: check.done(), given, positive };
+}
+
+async function lookAtLayers(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  given: readonly Tensors[],
+  positive: PositiveRun[],
+  check: CheckBuilder,
+): Promise<void> {
+  const { layers, pair } = bench;
+  for (const under of layers) check.await(`${labelOf(under, layers)}: C`, under.layer.path);
+  const duplicate = pair.record.options.heads === 'duplicate';
+  const only = new Set(layers.flatMap((under) => componentValues(under, 'positive')));
+  await bench.ofRewritten(
+    (model) => makeVisible(bench, model),
+    async (session, exposure) => {
+      const [stored, probed] = [asStored(pair.rewritten, layers), asProbed(pair.rewritten, layers)];
+      for (const [index, run] of runs.entries()) {
+        for (const setting of [stored, probed]) {
+          const feeds = bench.feeds(run, 'both', { ...setting.feeds, ...decoupled(false) });
+          const outputs = await session.run(feeds);
+          const where = `${run.where}${setting.where}`;
+          const look = bench.look(exposure, outputs, feeds, { where, mix: setting.mix });
+          compareLayers(layers, look, bench.settings.tolerance, check);
+          if (setting === stored) compareFile(bench, given[index] ?? {}, outputs, where, check);
+        }
+        if (!duplicate) continue;
+        const feeds = bench.feeds(run, 'positive', { ...stored.feeds, ...decoupled(true) });
+        const outputs = await session.run(feeds);
+        const look = bench.look(exposure, outputs, run.feeds, { where: run.where, only });
+        const presents = bench.presents.flatMap(({ name }): [string, Tensor][] => {
+          const present = outputs[name];
+          return present ? [[name, present]] : [];
+        });
+        positive.push({ look, outputs: Object.fromEntries(presents) });
+      }
+    },
+  );
+}
+
+function makeVisible(bench: Bench, model: Model) {
+  const { layers, pair, sites } = bench;
+  openParameters(model, layers);
+  decouple(model, pair.record, sites);
+  const calls = layers.filter((under) => under.calls);
+  const shapes = calls.length > 0 ? new Shapes(pair.original) : undefined;
+  for (const under of calls)
+    if (under.calls && shapes) addExchangedCall(model, under.site, under.calls, shapes);
+  return expose(
+    model,
+    layers.flatMap((under) => [...neededValues(under), comparedValue(under)]),
+  );
+}
+
+/** What was looked at is what the file itself computes. */
+function compareFile(
+  bench: Bench,
+  given: Tensors,
+  outputs: Tensors,
+  where: string,
+  check: CheckBuilder,
+): void {
+  for (const [name, tensor] of Object.entries(given)) {
+    const comparison = compareTensors(tensor, outputs[name], bench.toleranceOf(tensor.dtype));
+    check.compare(`output '${name}' of the file itself`, comparison, where);
+  }
+}
