@@ -14,6 +14,8 @@ import {
 } from './job';
 import { plainError } from './plain-error';
 
+/** Three times the semi-space of V8; the limit is not used up by small models. */
+const YOUNG_GENERATION_MB = 96;
 export interface JobListener {
   phase(text: string): void;
   warning(text: string): void;
@@ -46,6 +48,8 @@ export async function runJob<Name extends JobName>(
   const worker = new Worker(path.join(__dirname, 'jobs', `${name}.js`), {
     workerData: { settings, look },
     env: { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch },
+    // A model is many small objects that live as long as the job: fewer collections of young ones.
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
   });
   const signals = onSignals(() => worker.terminate(), cleanUp);
   try {
