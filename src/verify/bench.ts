@@ -6,8 +6,9 @@ import type { CaseRun } from './case-runs';
 import type { Exposure } from './exposure';
 import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
 import type { Look } from './layer-checks';
-import { inDataOrder } from './layer-order';
+import { inDataOrder, matchLayers } from './layer-order';
 import type { LayerUnderTest } from './layer-reference';
+import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
 import type { CheckBuilder } from './report';
 import { type Session, withSession } from './session';
@@ -27,7 +28,6 @@ const SMALL = 16 * 2 ** 20;
 export class Bench {
   /** In the order of the data. */
   readonly layers: readonly LayerUnderTest[];
-  readonly sites: readonly LocatedSite[];
   readonly pasts: readonly DoubledKeys[];
   readonly presents: readonly DoubledKeys[];
   /** For what the model as a whole gives, by element type. */
@@ -40,14 +40,13 @@ export class Bench {
   ) {
     const { record, rewritten, original } = pair;
     const { options } = record;
-    const layers = record.layers.flatMap((layer): LayerUnderTest[] => {
-      const site = sites.find(({ core }) => core.output.name === layer.output);
-      if (!site) return [];
+    const layers = matchLayers(record, sites).map(({ layer, site }): LayerUnderTest => {
+      const scope = pathOf(site.scope);
       const hidden = site.core.kind === 'operator' && options.heads === 'split' && !showsMaps(site.core);
-      return [{ layer, site, options, calls: hidden ? callsOf(rewritten, site, layer) : undefined }];
+      const calls = hidden ? callsOf(rewritten, site, layer, scope) : undefined;
+      return { layer, site, options, scope, calls };
     });
     this.layers = inDataOrder(layers, ({ site }) => site);
-    this.sites = this.layers.map(({ site }) => site);
     this.pasts = doubledInputs(record);
     this.presents = doubledOutputs(rewritten, record);
     const precision = precisionOf(original);
@@ -129,10 +128,14 @@ export class Bench {
     { where, mix = 1, only }: { where: string; mix?: number; only?: ReadonlySet<string> },
   ): Look {
     const { values, notTaken } = exposure.read(outputs);
-    const kept = only
-      ? Object.fromEntries(Object.entries(values).filter(([name]) => only.has(name)))
-      : values;
-    const lookup = (name: string) => kept[name] ?? feeds[name] ?? storedTensor(this.pair.rewritten, name);
-    return { lookup, notTaken, where, mix };
+    const kept = only ? new Map([...values].filter(([key]) => only.has(key))) : values;
+    const { rewritten } = this.pair;
+    return {
+      at: (place) =>
+        kept.get(keyOf(place)) ?? feeds[place.name] ?? storedTensor(rewritten, valueAt(rewritten, place)),
+      isNotTaken: (place) => notTaken.has(keyOf(place)),
+      where,
+      mix,
+    };
   }
 }

@@ -8,6 +8,7 @@ import { exchange } from './exchange';
 import { expose } from './exposure';
 import { halveOutputs } from './key-caches';
 import { compareExchanged, componentValues } from './layer-checks';
+import { placesOf } from './layer-reference';
 import { type Check, CheckBuilder } from './report';
 
 /**
@@ -23,13 +24,13 @@ export async function checkExchanged(
     'mirrored',
     'with exchanged weights, the negative component gives what the positive one gave',
   );
-  const { layers, sites, presents, pair } = bench;
+  const { layers, presents } = bench;
   const edit = (model: Model) => {
-    for (const { message, layer } of exchange(model, pair.record, sites)) check.findOnce(message, layer);
-    decouple(model, pair.record, sites);
+    for (const { message, layer } of exchange(model, layers)) check.findOnce(message, layer);
+    decouple(model, layers);
     return expose(
       model,
-      layers.flatMap((under) => componentValues(under, 'negative')),
+      placesOf(layers, (under) => componentValues(under, 'negative')),
     );
   };
   await bench.noteRefusals(check, () =>

@@ -3,10 +3,12 @@ import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
 import { disturbSecond } from './exchange';
-import { expose } from './exposure';
+import { expose, type Shown } from './exposure';
 import { type Component, halveOutputs } from './key-caches';
 import { compareFunction, labelOf } from './layer-checks';
+import { placesOf } from './layer-reference';
 import { neutralise } from './neutralise';
+import { keyOf } from './places';
 import { type Check, CheckBuilder } from './report';
 
 /**
@@ -35,7 +37,7 @@ export async function checkNeutralised(bench: Bench, runs: readonly CaseRun[]): 
   );
   const edit = (model: Model) => {
     // A copy of the positive component could stand in its place.
-    disturbSecond(model, bench.sites);
+    disturbSecond(model, bench.layers);
     for (const { message, layer } of neutralise(model, bench.pair.record)) check.findOnce(message, layer);
   };
   await bench.noteRefusals(check, async () => {
@@ -65,27 +67,27 @@ async function locate(
 ): Promise<void> {
   if (check.findings.length === 0) return;
   const { layers } = bench;
-  const names = layers.map(({ layer }) => layer.output);
-  const before: Tensors[] = [];
+  const places = placesOf(layers, ({ layer }) => [layer.output]);
+  const before: Shown['values'][] = [];
   await bench.ofOriginal(
-    (model) => expose(model, names),
+    (model) => expose(model, places),
     async (session, exposure) => {
       for (const run of runs) before.push(exposure.read(await session.run(run.feeds)).values);
     },
   );
   const edited = (model: Model) => {
     edit(model);
-    return expose(model, names);
+    return expose(model, places);
   };
   let first = layers.length;
   let where = '';
   await bench.ofRewritten(edited, async (session, exposure) => {
     for (const [index, run] of runs.entries()) {
       const after = exposure.read(await session.run(bench.feeds(run, past))).values;
-      const differs = layers.slice(0, first).findIndex(({ layer: { output } }) => {
-        const expected = before[index]?.[output];
+      const differs = places.slice(0, first).findIndex((place) => {
+        const expected = before[index]?.get(keyOf(place));
         const tolerance = bench.toleranceOf(expected?.dtype);
-        return expected && !compareTensors(expected, after[output], tolerance).passed;
+        return expected && !compareTensors(expected, after.get(keyOf(place)), tolerance).passed;
       });
       if (differs >= 0) [first, where] = [differs, run.where];
     }

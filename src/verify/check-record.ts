@@ -1,6 +1,7 @@
 import type { LocatedSite } from '../attention/find';
 import type { FunctionForm, RewriteRecord, RewrittenLayer } from '../attention/record';
 import type { Model } from '../ir';
+import { matchLayers } from './layer-order';
 import { type Check, CheckBuilder } from './report';
 
 /** Checks that the rewritten model comes from this original, and that what it says of its layers is true of it. */
@@ -10,13 +11,18 @@ export function checkRecord(original: Model, record: RewriteRecord, sites: reado
   else
     check.find(`it was made from a model with SHA-256 ${record.sourceHash}, not from ${original.file.path}`);
   const layers: readonly unknown[] = Array.isArray(record.layers) ? record.layers : [];
+  const readable = layers.filter(isLayer);
   layers.forEach((layer, index) => {
     if (!isLayer(layer)) check.find(`its record of layer ${index} cannot be read`);
-    else checkLayer(layer, record, sites, check);
   });
+  const matched = matchLayers({ ...record, layers: readable }, sites);
+  for (const layer of readable) {
+    const site = matched.find((each) => each.layer === layer)?.site;
+    checkLayer(layer, site, record, check);
+  }
   if (layers.length === 0) check.find('it names no rewritten layer');
   for (const site of sites) {
-    if (!isChosen(site, record) || layers.some((layer) => isLayer(layer) && describes(layer, site))) continue;
+    if (!isChosen(site, record) || matched.some((each) => each.site === site)) continue;
     check.find(`${site.path}: should be rewritten by the recorded options, and is not`, site.path);
   }
   return check.done();
@@ -37,18 +43,13 @@ function isLayer(layer: unknown): layer is RewrittenLayer {
   return STARTS[form].every((key) => typeof start[key] === 'string');
 }
 
-function describes(layer: RewrittenLayer, { core }: LocatedSite): boolean {
-  return layer.output === core.output.name;
-}
-
 function checkLayer(
   layer: RewrittenLayer,
+  site: LocatedSite | undefined,
   { options }: RewriteRecord,
-  sites: readonly LocatedSite[],
   check: CheckBuilder,
 ): void {
   const { path, epsilon } = layer;
-  const site = sites.find((each) => describes(layer, each));
   const facts = ['path', 'depth', 'heads', 'kvHeads', 'headWidth', 'valueWidth'] as const;
   const wrong = facts.find((fact) => site?.[fact] !== layer[fact]);
   if (!site || wrong === 'path') check.find(`${path}: the original has no such attention`, path);

@@ -1,9 +1,8 @@
-import type { LocatedSite } from '../attention/find';
-import type { RewriteRecord } from '../attention/record';
 import type { Model, Value } from '../ir';
 import { DataType } from '../onnx';
 import { addInput, addNode, firstReaderPlace, tensorAttribute } from './edit';
-import { findValue } from './stored';
+import type { LayerUnderTest } from './layer-reference';
+import { valueAt } from './places';
 import { type Tensor, zeros } from './tensor';
 
 const SWITCH = 'diffx/decoupled';
@@ -12,12 +11,11 @@ const SWITCH = 'diffx/decoupled';
  * Adds an input under which nobody reads what the attentions give: what flows into each of them then no longer depends
  * on the others.
  */
-export function decouple(model: Model, record: RewriteRecord, sites: readonly LocatedSite[]): void {
+export function decouple(model: Model, layers: readonly LayerUnderTest[]): void {
   const flag = addInput(model.graph, SWITCH, DataType.BOOL, []);
-  for (const { output } of record.layers) {
-    const value = findValue(model, output);
-    const site = sites.find(({ core }) => core.output.name === output);
-    if (value && site) silence(value, flag, site.dataType as DataType);
+  for (const { layer, scope, site } of layers) {
+    const value = valueAt(model, { scope, name: layer.output });
+    if (value) silence(value, flag, site.dataType as DataType);
   }
 }
 

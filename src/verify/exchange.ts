@@ -1,10 +1,10 @@
 import { constantTensor } from '../analyse';
-import type { LocatedSite } from '../attention/find';
-import type { RewriteRecord } from '../attention/record';
 import type { Model, Value } from '../ir';
 import { readColumns, replaceColumns, type SidePart, sideParts, writeColumns } from './columns';
+import type { LayerUnderTest } from './layer-reference';
+import { valueAt } from './places';
 import type { Finding } from './report';
-import { findValue, withBytes } from './stored';
+import { withBytes } from './stored';
 
 /**
  * The two components exchange their weights: the second projections get the original's own, and its own get others.
@@ -12,16 +12,20 @@ import { findValue, withBytes } from './stored';
  * positions and order of heads, nothing of the positive component, and the parameters of its own name.
  * @returns what could not be exchanged
  */
-export function exchange(model: Model, record: RewriteRecord, sites: readonly LocatedSite[]): Finding[] {
+export function exchange(model: Model, layers: readonly LayerUnderTest[]): Finding[] {
   const findings: Finding[] = [];
-  const own = sites
-    .filter(({ core }) => record.layers.some(({ output }) => output === core.output.name))
-    .flatMap((site) => [
-      ...sideParts(site.query).map((part) => ({ part, name: `${site.path}.q2_proj`, layer: site.path })),
-      ...sideParts(site.key).map((part) => ({ part, name: `${site.path}.k2_proj`, layer: site.path })),
+  const own = layers
+    .flatMap(({ site, scope }) => [
+      ...sideParts(site.query).map((part) => ({
+        part,
+        scope,
+        name: `${site.path}.q2_proj`,
+        layer: site.path,
+      })),
+      ...sideParts(site.key).map((part) => ({ part, scope, name: `${site.path}.k2_proj`, layer: site.path })),
     ])
-    .flatMap(({ part, name, layer }) => {
-      const operand = findValue(model, part.operand.name);
+    .flatMap(({ part, scope, name, layer }) => {
+      const operand = valueAt(model, { scope, name: part.operand.name });
       const holder = operand && holderOf(operand);
       const tensor = holder && constantTensor(holder);
       if (!holder || !tensor) {
@@ -54,8 +58,8 @@ export function exchange(model: Model, record: RewriteRecord, sites: readonly Lo
 }
 
 /** Gives the second projections other numbers. */
-export function disturbSecond(model: Model, sites: readonly LocatedSite[]): void {
-  const seconds = sites.flatMap(({ path, query, key }) => [
+export function disturbSecond(model: Model, layers: readonly LayerUnderTest[]): void {
+  const seconds = layers.flatMap(({ site: { path, query, key } }) => [
     ...sideParts(query).map((part) => ({ part, name: `${path}.q2_proj.${part.suffix}` })),
     ...sideParts(key).map((part) => ({ part, name: `${path}.k2_proj.${part.suffix}` })),
   ]);

@@ -1,50 +1,48 @@
 import type { Graph, Model, Node, Value } from '../ir';
 import { DataType } from '../onnx';
 import { addNode, intAttribute, tensorAttribute } from './edit';
-import { findValue } from './stored';
+import { keyOf, type Place, valueAt } from './places';
 import { type Tensor, zeros } from './tensor';
 
 /** Values of a model that a run shows beside its outputs. */
 export interface Exposure {
-  /** Names of values that cannot be shown: they are not computed, or in a Loop, a Scan or a function. */
-  readonly hidden: readonly string[];
-  /** What a run has shown, by the names of the values. What stands in a branch that was not taken is left out. */
+  /** What a run has shown. */
   read(outputs: Readonly<Record<string, Tensor>>): Shown;
 }
 
+/** Values by the keys of their places. What is not computed, or in a Loop, a Scan or a function, cannot be shown. */
 export interface Shown {
-  readonly values: Readonly<Record<string, Tensor>>;
-  /** Names of values in branches that were not taken. */
+  readonly values: ReadonlyMap<string, Tensor>;
+  /** In branches that were not taken. */
   readonly notTaken: ReadonlySet<string>;
 }
 
 /** Makes values outputs of the main graph, those in branches of an If included. */
-export function expose(model: Model, names: Iterable<string>): Exposure {
-  const hidden: string[] = [];
-  const outputs = new Map<string, string>();
-  for (const name of new Set(names)) {
-    const value = findValue(model, name);
-    const shown = value?.producer ? liftOut(value) : undefined;
-    if (!shown) {
-      hidden.push(name);
-      continue;
-    }
-    outputs.set(name, shown.name);
+export function expose(model: Model, places: Iterable<Place>): Exposure {
+  const outputs = new Map<string, { readonly output: string; readonly lifted: boolean }>();
+  const lifts = new Map<Value, Value | undefined>();
+  for (const place of places) {
+    const value = valueAt(model, place);
+    if (!value?.producer) continue;
+    const shown = lifts.has(value) ? lifts.get(value) : liftOut(value);
+    lifts.set(value, shown);
+    if (!shown) continue;
+    outputs.set(keyOf(place), { output: shown.name, lifted: shown !== value });
     if (!shown.isOutput) model.graph.addOutput(shown);
   }
-  return { hidden, read: (results) => readShown(outputs, results) };
-}
-
-function readShown(names: ReadonlyMap<string, string>, outputs: Readonly<Record<string, Tensor>>): Shown {
-  const values: Record<string, Tensor> = {};
-  const notTaken = new Set<string>();
-  for (const [name, output] of names) {
-    const tensor = outputs[output];
-    if (!tensor) continue;
-    if (name !== output && tensor.shape.join() === NOT_TAKEN.shape.join()) notTaken.add(name);
-    else values[name] = tensor;
-  }
-  return { values, notTaken };
+  return {
+    read(results) {
+      const values = new Map<string, Tensor>();
+      const notTaken = new Set<string>();
+      for (const [key, { output, lifted }] of outputs) {
+        const tensor = results[output];
+        if (!tensor) continue;
+        if (lifted && tensor.shape.join() === NOT_TAKEN.shape.join()) notTaken.add(key);
+        else values.set(key, tensor);
+      }
+      return { values, notTaken };
+    },
+  };
 }
 
 /** What the other branch gives. Nothing in an attention has this shape. */

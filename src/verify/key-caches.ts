@@ -24,8 +24,8 @@ export function doubledInputs(record: RewriteRecord): DoubledKeys[] {
 /** The outputs of the main graph; a present inside a body is followed out of it. */
 export function doubledOutputs(model: Model, record: RewriteRecord): DoubledKeys[] {
   const outputs = cachesOf(record, 'present').flatMap(({ name, axis, heads }) => {
-    const value = [...model.graph.scopes()].flatMap((scope) => scope.values.get(name) ?? [])[0];
-    return (value ? shownAs(value) : []).map((output) => ({ name: output.name, axis, heads }));
+    const values = [...model.graph.scopes()].flatMap((scope) => scope.values.get(name) ?? []);
+    return values.flatMap(shownAs).map((output) => ({ name: output.name, axis, heads }));
   });
   return distinct(outputs);
 }

@@ -8,6 +8,7 @@ import {
   neededValues,
   referenceOutput,
 } from './layer-reference';
+import type { Place } from './places';
 import { smallParameters } from './probe';
 import type { Array64 } from './reference';
 import type { CheckBuilder } from './report';
@@ -20,18 +21,19 @@ const { isFinite: isFiniteNumber } = Number;
 
 /** What a run has shown of the layers. */
 export interface Look {
-  readonly lookup: Lookup;
-  /** Names of values in branches that were not taken. */
-  readonly notTaken: ReadonlySet<string>;
+  at(place: Place): Tensor | undefined;
+  /** True for values in branches that were not taken. */
+  isNotTaken(place: Place): boolean;
   readonly mix: number;
   /** For messages. */
   readonly where: string;
 }
 
 /** What a layer is called in comparisons: by its path, unless it shares that with another one. */
-export function labelOf({ layer }: LayerUnderTest, layers: readonly LayerUnderTest[]): string {
+export function labelOf({ layer, scope }: LayerUnderTest, layers: readonly LayerUnderTest[]): string {
   const shared = layers.some((other) => other.layer.path === layer.path && other.layer !== layer);
-  return shared ? `${layer.path} ('${layer.output}')` : layer.path;
+  const where = scope.map(({ output, body }) => ` in ${body} of '${output}'`).join('');
+  return shared ? `${layer.path} ('${layer.output}'${where})` : layer.path;
 }
 
 /** Compares what flows out of every rewritten layer with the float64 reference on what flows in. */
@@ -46,23 +48,25 @@ export function compareLayers(
     const label = labelOf(under, layers);
     const output = comparedValue(under);
     const needed = [...neededValues(under), output];
-    if (needed.some((name) => look.notTaken.has(name))) continue;
-    const missing = [...needed, ...smallParameters(under)].find((name) => !look.lookup(name));
-    const actual = look.lookup(output);
+    const { scope } = under;
+    if (needed.some((name) => look.isNotTaken({ scope, name }))) continue;
+    const lookup: Lookup = (name) => look.at({ scope, name });
+    const missing = [...needed, ...smallParameters(under)].find((name) => !lookup(name));
+    const actual = lookup(output);
     if (!actual || missing !== undefined) {
       check.findOnce(`${label}: '${missing ?? output}' cannot be looked at`, path);
       continue;
     }
     let expected: Array64;
     try {
-      expected = referenceOutput(under, look.lookup, look.mix);
+      expected = referenceOutput(under, lookup, look.mix);
     } catch (error) {
       check.findOnce(`${label}: cannot be computed: ${(error as Error).message}`, path);
       continue;
     }
     check.compare(
       `${label}: C`,
-      compareWide(expected, actual, tolerance ?? fitting(under, actual, look.lookup)),
+      compareWide(expected, actual, tolerance ?? fitting(under, actual, lookup)),
       look.where,
       path,
     );
@@ -129,11 +133,11 @@ export function compareExchanged(
   check: CheckBuilder,
 ): void {
   for (const under of layers) {
-    const { layer } = under;
+    const { layer, scope } = under;
     for (const [first, second] of COMPONENTS) {
       const [a, b] = [layer.start[first], layer.start[second]];
-      if (a === undefined || b === undefined || positive.notTaken.has(a)) continue;
-      const [expected, actual] = [positive.lookup(a), negative.lookup(b)];
+      if (a === undefined || b === undefined || positive.isNotTaken({ scope, name: a })) continue;
+      const [expected, actual] = [positive.at({ scope, name: a }), negative.at({ scope, name: b })];
       check.compare(
         `${labelOf(under, layers)}: ${second}`,
         compareTensors(expected, actual, toleranceOf(expected?.dtype)),

@@ -1,6 +1,24 @@
 import type { LocatedSite } from '../attention/find';
+import type { RewriteRecord, RewrittenLayer } from '../attention/record';
 import type { Graph, Node } from '../ir';
 import type { Check } from './report';
+
+/**
+ * The attention of the original behind each recorded layer. Branches of an If may call what they give the same: those
+ * are recorded in the order in which they are found.
+ */
+export function matchLayers(
+  record: RewriteRecord,
+  sites: readonly LocatedSite[],
+): { layer: RewrittenLayer; site: LocatedSite }[] {
+  const taken = new Set<LocatedSite>();
+  return record.layers.flatMap((layer) => {
+    const site = sites.find((each) => !taken.has(each) && each.core.output.name === layer.output);
+    if (!site) return [];
+    taken.add(site);
+    return [{ layer, site }];
+  });
+}
 
 /** Attentions in the order in which the data flows through them; graphs are sorted when they are read. */
 export function inDataOrder<T>(items: readonly T[], siteOf: (item: T) => LocatedSite): T[] {

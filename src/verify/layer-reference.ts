@@ -1,6 +1,7 @@
 import type { LocatedSite } from '../attention/find';
 import type { RecordedOptions, RewrittenLayer } from '../attention/record';
 import { DataType } from '../onnx';
+import type { Place, ScopePath } from './places';
 import {
   type Array64,
   array64,
@@ -21,7 +22,7 @@ import { type Tensor, toFloat64 } from './tensor';
  * SPEC section 2 and nothing of how the layer is written.
  */
 
-/** Values by name: what a run has shown or was fed, and what the model stores. */
+/** Values by name, as a layer sees them: what a run has shown or was fed, and what the model stores. */
 export type Lookup = (name: string) => Tensor | undefined;
 
 export interface LayerUnderTest {
@@ -29,8 +30,18 @@ export interface LayerUnderTest {
   /** The attention in the original. */
   readonly site: LocatedSite;
   readonly options: RecordedOptions;
+  /** Where it stands. */
+  readonly scope: ScopePath;
   /** Calls of a fused operator that verification adds, see `split-operator.ts`. */
   readonly calls?: OperatorCalls | undefined;
+}
+
+/** Values that layers see under these names. */
+export function placesOf(
+  layers: readonly LayerUnderTest[],
+  names: (under: LayerUnderTest) => readonly string[],
+): Place[] {
+  return layers.flatMap((under) => names(under).map((name) => ({ scope: under.scope, name })));
 }
 
 function wide(tensor: Tensor | undefined, name: string): Array64 {

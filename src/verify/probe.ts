@@ -5,7 +5,8 @@ import { encodeFloats, isFloatType } from '../onnx/floats';
 import { uniform } from '../weights/random';
 import { addInput, addNode, firstReaderPlace } from './edit';
 import type { LayerUnderTest } from './layer-reference';
-import { findValue, storedTensor } from './stored';
+import { valueAt } from './places';
+import { storedTensor } from './stored';
 import { elementCount, type Tensor, tensorFromBytes } from './tensor';
 
 /**
@@ -41,10 +42,18 @@ export function openParameters(model: Model, layers: readonly LayerUnderTest[]):
     model.graph.redirect(value, addInput(model.graph, name, tensor.dataType ?? 0, shape));
     model.graph.removeInitializer(value);
   }
-  layers.forEach(({ options, site }, index) => {
-    const values = options.sublayerNorm ? findValue(model, site.core.values.name) : undefined;
-    if (values) multiply(values, addInput(model.graph, volumeName(index), site.dataType, []));
+  // Looked up before they are multiplied: two layers may weigh the same values.
+  const values = layers.map((under) => weighedValues(model, under));
+  values.forEach((value, index) => {
+    const type = layers[index]?.site.dataType;
+    if (value && type !== undefined) multiply(value, addInput(model.graph, volumeName(index), type, []));
   });
+}
+
+/** The values of a normed layer, unless they are fed. */
+function weighedValues(model: Model, { options, site, scope }: LayerUnderTest): Value | undefined {
+  const value = options.sublayerNorm ? valueAt(model, { scope, name: site.core.values.name }) : undefined;
+  return value?.producer ? value : undefined;
 }
 
 function volumeName(index: number): string {
@@ -58,7 +67,6 @@ function multiply(value: Value, factor: Value): void {
   const uses = [...value.uses];
   const product = addNode(scope, firstReaderPlace(value), 'Mul', [value, factor], `${name}/scaled`);
   for (const { node, index } of uses) node.graph.setInput(node, index, product);
-  if (value.isInput) return;
   scope.rename(value, names.mint(`${name}/unscaled`));
   scope.rename(product, name);
   scope.outputs.forEach((each, index) => {
@@ -124,12 +132,13 @@ function setting(
 ): Setting {
   const feeds: Record<string, Tensor> = {};
   for (const name of new Set(layers.flatMap(smallParameters))) {
-    const tensor = rewritten.graph.values.get(name)?.initializer && storedTensor(rewritten, name);
+    const parameter = rewritten.graph.values.get(name);
+    const tensor = parameter?.initializer && storedTensor(rewritten, parameter);
     if (tensor) feeds[name] = value(name, tensor);
   }
   layers.forEach((under, index) => {
-    const { options, site } = under;
-    if (options.sublayerNorm && findValue(rewritten, site.core.values.name))
+    const { site } = under;
+    if (weighedValues(rewritten, under))
       feeds[volumeName(index)] = floats(site.dataType as DataType, [], Float32Array.of(volume(under)));
   });
   if (layers.some(({ options }) => options.mixInput)) feeds[MIX_INPUT] = floats(1, [], Float32Array.of(mix));

@@ -103,6 +103,13 @@ export class CheckBuilder {
     if (!already) this.#findings.push({ message: `${label}: ${describe(comparison)} (${where})`, layer });
   }
 
+  /** What was not compared yet; no longer awaited. */
+  giveUp(): string[] {
+    const labels = [...this.#awaited.keys()];
+    this.#awaited.clear();
+    return labels;
+  }
+
   /** What was found so far. */
   get findings(): readonly Finding[] {
     return this.#findings;

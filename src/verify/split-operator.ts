@@ -6,6 +6,7 @@ import type { Graph, Model, Node, Value } from '../ir';
 import { derive } from '../onnx';
 import { DataType } from '../onnx/data-types';
 import { addNode, firstReaderPlace, intAttribute, tensorAttribute } from './edit';
+import { type ScopePath, scopeAt } from './places';
 
 /**
  * Split mode behind a fused operator that shows no maps: verification calls the operator of the original once more,
@@ -27,37 +28,34 @@ export function showsMaps({ node, merged, cache }: OperatorCore): boolean {
 /** The calls of a layer; undefined where the rewritten model has lost the operator. */
 export function callsOf(
   rewritten: Model,
-  site: LocatedSite,
+  { core }: LocatedSite,
   layer: RewrittenLayer,
+  scope: ScopePath,
 ): OperatorCalls | undefined {
-  const own = site.core.kind === 'operator' ? ownCall(rewritten, site.core)?.outputs[0] : undefined;
+  const graph = scopeAt(rewritten, scope);
+  const own = core.kind === 'operator' && graph ? ownCall(graph, core)?.outputs[0] : undefined;
   return own && { own: own.name, exchanged: `diffx/exchanged/${layer.output}` };
 }
 
 /** The operator of the original in the rewritten model or a copy of it. */
-function ownCall(model: Model, { node }: OperatorCore): Node | undefined {
-  const wanted = node.inputs.map((input) => input?.name ?? '').join('\n');
-  for (const scope of model.graph.scopes()) {
-    const found = scope.nodes.find(
-      (each) =>
-        each.operator === node.operator &&
-        each.name === node.name &&
-        each.inputs.map((input) => input?.name ?? '').join('\n') === wanted,
-    );
-    if (found) return found;
-  }
-  return undefined;
+function ownCall(graph: Graph, { node }: OperatorCore): Node | undefined {
+  const reads = (each: Node) => each.inputs.map((input) => input?.name ?? '').join('\n');
+  return graph.nodes.find(
+    (each) => each.operator === node.operator && each.name === node.name && reads(each) === reads(node),
+  );
 }
 
 /** Adds the second call. */
 export function addExchangedCall(
   model: Model,
   site: LocatedSite,
+  scope: ScopePath,
   calls: OperatorCalls,
   shapes: Shapes,
 ): void {
   const { core } = site;
-  const own = core.kind === 'operator' ? ownCall(model, core) : undefined;
+  const graph = scopeAt(model, scope);
+  const own = core.kind === 'operator' && graph ? ownCall(graph, core) : undefined;
   if (core.kind !== 'operator' || !own) return;
   const exchange = new Exchange(own.graph, own, model.opset);
   const inputs = [...own.inputs];

@@ -3,18 +3,8 @@ import type { Model, Value } from '../ir';
 import { type DataType, derive, memoryBytes, type TensorProto } from '../onnx';
 import { type Tensor, tensorFromBytes } from './tensor';
 
-/** A value of the main graph or of a body inside it, by name. */
-export function findValue(model: Model, name: string): Value | undefined {
-  for (const scope of model.graph.scopes()) {
-    const value = scope.values.get(name);
-    if (value) return value;
-  }
-  return undefined;
-}
-
-/** A constant by name. */
-export function storedTensor(model: Model, name: string): Tensor | undefined {
-  const value = findValue(model, name);
+/** The tensor of a constant. */
+export function storedTensor(model: Model, value: Value | undefined): Tensor | undefined {
   const tensor = value && constantTensor(value);
   if (!tensor) return undefined;
   return tensorFromBytes(tensor.dataType as DataType, tensor.dims.map(Number), model.bytes(tensor));

@@ -9,7 +9,7 @@ import { checkFunction, checkNeutralised } from './check-function';
 import { checkLayers } from './check-layers';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
-import { firstLayer } from './layer-order';
+import { firstLayer, matchLayers } from './layer-order';
 import { checkStructure } from './outside';
 import type { Check, VerifyReport } from './report';
 
@@ -54,9 +54,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
   // Nothing can be compared by a record that is not true.
   if (!recorded.passed)
     return report([recorded], ['neither model was looked at: the record is not true of the original'], []);
-  const chosen = sites.filter((site) =>
-    record.layers.some((layer) => layer.output === site.core.output.name),
-  );
+  const chosen = matchLayers(record, sites).map(({ site }) => site);
   const notVerified = sites
     .filter((site) => !chosen.includes(site))
     .map((site) => `${site.path}: not rewritten, so only compared byte for byte`);
@@ -67,7 +65,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
   ];
   const bench = new Bench(pair, chosen, settings);
   const runs = await bench.original((session) => runOriginal(original, session, settings, notVerified));
-  const { check, given, positive } = await checkLayers(bench, runs);
+  const { check, given, positive } = await checkLayers(bench, runs, notVerified);
   const checks = [...still, check];
   if (given === undefined) {
     notVerified.push('the layers: the rewritten model does not run');

@@ -22,7 +22,7 @@ export function makeFeeds(inputs: readonly FeedInput[], feedCase: FeedCase): Rec
 }
 
 function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCase: FeedCase): Float64Array {
-  const { past, sequence, seed, mix } = feedCase;
+  const { past, sequence, seed, mix, on = true } = feedCase;
   const count = elementCount(shape);
   switch (role.kind) {
     case 'ids':
@@ -48,6 +48,8 @@ function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCas
       return new Float64Array(count).fill(past + sequence + role.offset);
     case 'has-past':
       return new Float64Array(count).fill(past > 0 ? 1 : 0);
+    case 'switch':
+      return new Float64Array(count).fill(on ? 1 : 0);
     case 'constant':
       return new Float64Array(count).fill(role.value);
   }

@@ -8,6 +8,8 @@ export interface FeedCase extends Sizes {
   readonly seed: number;
   /** For `diff_attn_mix`. Default: 1. */
   readonly mix?: number;
+  /** For switches. Default: true. */
+  readonly on?: boolean;
 }
 
 export interface PlanOptions {
@@ -22,7 +24,8 @@ const PAST = 6;
 
 /**
  * The cases for a model, small ones first and each of them once: every batch (1, 3) with every length (1, 5, 16), where
- * there is a mask also padded on either side, where there is a cache also with one. A size that the model fixes stays.
+ * there is a mask also padded on either side, where there is a cache also with one, where there is a switch both ways.
+ * A size that the model fixes stays.
  */
 export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {}): FeedCase[] {
   const fixed = fixedSizes(inputs);
@@ -45,7 +48,9 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
       }
     }
   }
-  return distinct(inputs, cases);
+  const switched = inputs.some(({ role }) => role.kind === 'switch');
+  const all = switched ? cases.flatMap((one) => [one, { ...one, on: false }]) : cases;
+  return distinct(inputs, all);
 }
 
 function symbolsOf({ symbols }: PlanOptions): Pick<Sizes, 'symbols'> {
@@ -57,16 +62,17 @@ function distinct(inputs: readonly FeedInput[], cases: readonly FeedCase[]): Fee
   const seen = new Map<string, FeedCase>();
   for (const one of cases) {
     const shapes = [...resolveShapes(inputs, one)].map(([name, shape]) => `${name}:${shape}`);
-    const key = `${one.padding} ${shapes.sort().join(' ')}`;
+    const key = `${one.padding} ${one.on ?? true} ${shapes.sort().join(' ')}`;
     if (!seen.has(key)) seen.set(key, one);
   }
   return [...seen.values()];
 }
 
 /** `batch 3, length 5, past 6, left padding`. */
-export function describeCase({ batch, sequence, past, padding }: FeedCase): string {
+export function describeCase({ batch, sequence, past, padding, on = true }: FeedCase): string {
   const parts = [`batch ${batch}`, `length ${sequence}`];
   if (past > 0) parts.push(`past ${past}`);
   if (padding !== 'none') parts.push(`${padding} padding`);
+  if (!on) parts.push('switched off');
   return parts.join(', ');
 }

@@ -22,6 +22,8 @@ export type Role =
   | { readonly kind: 'total-length'; readonly offset: number }
   /** Chooses the branch of a merged decoder: whether there is a past. */
   | { readonly kind: 'has-past' }
+  /** Chooses a branch of anything else: tried both ways. */
+  | { readonly kind: 'switch' }
   | { readonly kind: 'constant'; readonly value: number };
 
 export interface FeedInput extends TensorDescription {
@@ -44,8 +46,8 @@ export function guessRole({ name, dtype, shape }: TensorDescription): Role {
     return { kind: 'past' };
   if (/mask/.test(name) || (dtype === DataType.BOOL && shape.length >= 2))
     return { kind: 'mask', ...(isFloat(dtype) && shape.length >= 3 ? { form: 'additive' } : {}) };
-  if (dtype === DataType.BOOL || (isInteger(dtype) && shape.length === 0))
-    return { kind: 'constant', value: 1 };
+  if (dtype === DataType.BOOL) return { kind: 'switch' };
+  if (isInteger(dtype) && shape.length === 0) return { kind: 'constant', value: 1 };
   return isInteger(dtype) ? { kind: 'ids', vocabulary: SAFE_VOCABULARY } : { kind: 'data' };
 }
 

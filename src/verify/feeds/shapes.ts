@@ -30,6 +30,7 @@ const ORDER: readonly Role['kind'][] = [
   'mask',
   'mix',
   'has-past',
+  'switch',
   'constant',
 ];
 
@@ -118,6 +119,7 @@ function axisOf({ role, shape }: FeedInput, axis: number): Axis {
       return 'batch';
     case 'mix':
     case 'has-past':
+    case 'switch':
     case 'constant':
       // A constant of the shape of the ids, such as token types.
       return shape.length !== 2 ? 'other' : axis === 0 ? 'batch' : 'sequence';

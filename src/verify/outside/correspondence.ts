@@ -3,6 +3,7 @@ import type { LocatedSite } from '../../attention/find';
 import type { RewriteRecord } from '../../attention/record';
 import type { Graph, Model, Node, Value } from '../../ir';
 import { cachesOf, type DoubledKeys, doubledInputs, handedOn } from '../key-caches';
+import { matchLayers } from '../layer-order';
 
 /**
  * What a rewrite may change of the original, by the record, and which node of the rewritten model stands for which of
@@ -25,19 +26,20 @@ export class Correspondence {
     record: RewriteRecord,
     sites: readonly LocatedSite[],
   ) {
-    for (const { core } of sites) {
-      if (!record.layers.some(({ output }) => output === core.output.name)) continue;
+    for (const { site } of matchLayers(record, sites)) {
+      const { core } = site;
       this.replaced.add(core.output);
       this.taken.add(core.output);
       if (core.kind === 'written-out' && isMapShown(core.probabilities, core.product))
         this.taken.add(core.probabilities);
     }
     for (const cache of cachesOf(record, 'present')) {
-      const scopes = [...original.graph.scopes()];
-      const value = scopes.flatMap((scope) => scope.values.get(cache.name) ?? [])[0];
-      if (!value) continue;
-      this.taken.add(value);
-      for (const each of handedOn(value)) this.doubled.set(each, cache);
+      for (const scope of original.graph.scopes()) {
+        const value = scope.values.get(cache.name);
+        if (!value) continue;
+        this.taken.add(value);
+        for (const each of handedOn(value)) this.doubled.set(each, cache);
+      }
     }
     for (const past of doubledInputs(record)) this.#addPast(past);
     this.#pair(original.graph, rewritten.graph);

@@ -3,6 +3,7 @@ import type { RewriteRecord } from '../../attention/record';
 import type { Side } from '../../attention/site';
 import type { Model } from '../../ir';
 import { type ByteRange, byteSize, memoryBytes, type TensorProto } from '../../onnx';
+import { matchLayers } from '../layer-order';
 
 /** What the weights of the original hold in the rewritten model, where that is not what they held. */
 export interface ExpectedWeights {
@@ -19,11 +20,8 @@ export function expectedWeights(
 ): ExpectedWeights {
   const changed = new Map<string, Uint8Array>();
   if (record.options.heads === 'split' && record.options.init === 'mirror') {
-    const rewritten = sites.filter(({ core }) =>
-      record.layers.some(({ output }) => output === core.output.name),
-    );
-    for (const { query, key } of rewritten)
-      for (const side of [query, key]) mirrorHalves(side, original, changed);
+    for (const { site } of matchLayers(record, sites))
+      for (const side of [site.query, site.key]) mirrorHalves(side, original, changed);
   }
   return {
     loaded: new Set(Object.keys(record.loaded)),
