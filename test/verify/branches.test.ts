@@ -3,7 +3,7 @@ import type { RewriteFileSettings } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
 import { ATTENTION } from '../support/attention-text';
 import { modelPath, textBytes } from '../support/models';
-import { checkOf, findingsOf, pairOf, pairOfModel } from './support/pairs';
+import { checkOf, findingsOf, pairOfModel } from './support/pairs';
 
 const [constants = ''] = ATTENTION.match(/ {2}float\[8, 8\].*?(?=\n> \{)/s) ?? [];
 const [nodes = ''] = ATTENTION.match(/(?<=> \{\n).*(?=\n\})/s) ?? [];
