@@ -122,7 +122,8 @@ describe('attention that is not understood', () => {
   test('nothing is written, and each one is named with what was wanted and found', () => {
     const folder = workFolder(textBytes(PARTLY));
     const run = diffx(['rewrite', 'model.onnx'], folder);
-    const says = /1 of 2 attentions not understood, nothing written: 'second': [a-z-]+( at '\w+')?: wanted .+, found .+/;
+    const says =
+      /1 of 2 attentions not understood, nothing written: 'second': [a-z-]+( at '\w+')?: wanted .+, found .+/;
     expectFailure(run, { exit: 3, says }, folder, ['model.onnx']);
   });
 
