@@ -1,4 +1,3 @@
-import type { LocatedSite } from '../attention/find';
 import { MIX_INPUT } from '../attention/record';
 import { DiffxError, ExitCode } from '../errors';
 import type { Model } from '../ir';
@@ -8,6 +7,7 @@ import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, double
 import type { Look } from './layer-checks';
 import { inDataOrder, matchLayers } from './layer-order';
 import type { LayerUnderTest } from './layer-reference';
+import type { Correspondence } from './outside';
 import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
 import type { CheckBuilder } from './report';
@@ -35,16 +35,21 @@ export class Bench {
 
   constructor(
     readonly pair: Pair,
-    sites: readonly LocatedSite[],
+    /** What stands for what in the two models. */
+    readonly map: Correspondence,
     readonly settings: VerifySettings,
   ) {
     const { record, rewritten, original } = pair;
     const { options } = record;
-    const layers = matchLayers(record, sites).map(({ layer, site }): LayerUnderTest => {
+    const layers = matchLayers(record, pair.sites).map(({ layer, site }): LayerUnderTest => {
       const scope = pathOf(site.scope);
       const hidden = site.core.kind === 'operator' && options.heads === 'split' && !showsMaps(site.core);
       const calls = hidden ? callsOf(rewritten, site, layer, scope) : undefined;
-      return { layer, site, options, scope, calls };
+      const { core } = site;
+      const showsMap = core.kind === 'written-out' && map.maps.has(core.probabilities);
+      const probabilities =
+        core.kind === 'written-out' ? map.computedAs(core.probabilities)?.name : undefined;
+      return { layer, site, options, scope, calls, showsMap, probabilities };
     });
     this.layers = inDataOrder(layers, ({ site }) => site);
     this.pasts = doubledInputs(record);

@@ -5,7 +5,7 @@ import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
 import { decouple, decoupled } from './decouple';
 import { expose } from './exposure';
-import { compareLayers, componentValues, type Look, labelOf } from './layer-checks';
+import { compareLayers, componentValues, type Look, labelOf, mapName } from './layer-checks';
 import { comparedValue, neededValues, placesOf } from './layer-reference';
 import { keyOf } from './places';
 import { asProbed, asStored, openParameters } from './probe';
@@ -61,7 +61,10 @@ async function lookAtLayers(
   check: CheckBuilder,
 ): Promise<void> {
   const { layers, pair } = bench;
-  for (const under of layers) check.await(`${labelOf(under, layers)}: C`, under.layer.path);
+  for (const under of layers) {
+    check.await(`${labelOf(under, layers)}: C`, under.layer.path);
+    if (under.showsMap) check.await(`${labelOf(under, layers)}: map`, under.layer.path);
+  }
   const duplicate = pair.record.options.heads === 'duplicate';
   const only = new Set(placesOf(layers, (under) => componentValues(under, 'positive')).map(keyOf));
   await bench.ofRewritten(
@@ -101,7 +104,11 @@ function makeVisible(bench: Bench, model: Model) {
     if (under.calls && shapes) addExchangedCall(model, under.site, under.scope, under.calls, shapes);
   return expose(
     model,
-    placesOf(layers, (under) => [...neededValues(under), comparedValue(under)]),
+    placesOf(layers, (under) => [
+      ...neededValues(under),
+      comparedValue(under),
+      ...(under.showsMap ? [mapName(under)] : []),
+    ]),
   );
 }
 

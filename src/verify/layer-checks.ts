@@ -6,6 +6,7 @@ import {
   type LayerUnderTest,
   type Lookup,
   neededValues,
+  referenceMap,
   referenceOutput,
 } from './layer-reference';
 import type { Place } from './places';
@@ -40,7 +41,7 @@ export function labelOf({ layer, scope }: LayerUnderTest, layers: readonly Layer
 export function compareLayers(
   layers: readonly LayerUnderTest[],
   look: Look,
-  tolerance: Tolerance | undefined,
+  given: Tolerance | undefined,
   check: CheckBuilder,
 ): void {
   for (const under of layers) {
@@ -57,24 +58,27 @@ export function compareLayers(
       check.findOnce(`${label}: '${missing ?? output}' cannot be looked at`, path);
       continue;
     }
-    let expected: Array64;
-    try {
-      expected = referenceOutput(under, lookup, look.mix);
-    } catch (error) {
-      check.findOnce(`${label}: cannot be computed: ${(error as Error).message}`, path);
-      continue;
-    }
-    check.compare(
-      `${label}: C`,
-      compareWide(expected, actual, tolerance ?? fitting(under, actual, lookup)),
-      look.where,
-      path,
-    );
+    const tolerance = given ?? fitting(under, actual, lookup);
+    const compare = (what: string, value: Tensor | undefined, reference: () => Array64) => {
+      try {
+        check.compare(`${label}: ${what}`, compareWide(reference(), value, tolerance), look.where, path);
+      } catch (error) {
+        check.findOnce(`${label}: cannot be computed: ${(error as Error).message}`, path);
+      }
+    };
+    compare('C', actual, () => referenceOutput(under, lookup, look.mix));
+    if (under.showsMap) compare('map', lookup(mapName(under)), () => referenceMap(under, lookup, look.mix));
   }
 }
 
+/** The name of the map that others see. */
+export function mapName({ site: { core } }: LayerUnderTest): string {
+  return core.kind === 'written-out' ? core.probabilities.name : '';
+}
+
 /** Compares numbers in float64; a shape that differs in the grouping of axes alone does not matter. */
-function compareWide(expected: Array64, actual: Tensor, tolerance: Tolerance) {
+function compareWide(expected: Array64, actual: Tensor | undefined, tolerance: Tolerance) {
+  if (!actual) return compareTensors({ dtype: DOUBLE, ...expected }, undefined, tolerance);
   const sameSize = expected.data.length === actual.data.length;
   const shape = sameSize ? actual.shape : expected.shape;
   return compareTensors(

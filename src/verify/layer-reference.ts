@@ -7,14 +7,16 @@ import {
   array64,
   type DifferentialParameters,
   differentialAttention,
+  differentialMap,
   differentialOutputs,
   lambdaOf,
+  permute,
   repeatHeads,
   scores,
   softmax,
 } from './reference';
 import type { OperatorCalls } from './split-operator';
-import { splitReference } from './split-reference';
+import { splitMaps, splitReference } from './split-reference';
 import { type Tensor, toFloat64 } from './tensor';
 
 /**
@@ -32,6 +34,10 @@ export interface LayerUnderTest {
   readonly options: RecordedOptions;
   /** Where it stands. */
   readonly scope: ScopePath;
+  /** True where others see the attention map as well: they see the differential one now. */
+  readonly showsMap: boolean;
+  /** Name of the model's own probabilities in the rewritten model, where they are still computed. */
+  readonly probabilities: string | undefined;
   /** Calls of a fused operator that verification adds, see `split-operator.ts`. */
   readonly calls?: OperatorCalls | undefined;
 }
@@ -85,11 +91,11 @@ export function layerParameters(
  * Names of the values that the reference needs. In duplicate mode: what the differential attention starts from. In
  * split mode: what the original's own attention is computed from, since pairing is part of what is checked.
  */
-export function neededValues({ layer, site, options, calls }: LayerUnderTest): string[] {
+export function neededValues({ layer, site, options, calls, probabilities }: LayerUnderTest): string[] {
   if (options.heads === 'duplicate') return Object.values(layer.start);
   const { core } = site;
   if (calls) return [calls.own, calls.exchanged];
-  if (core.kind === 'written-out') return [core.probabilities.name, core.values.name];
+  if (core.kind === 'written-out') return [probabilities ?? core.probabilities.name, core.values.name];
   return core.node.inputs.flatMap((input) => (input ? [input.name] : []));
 }
 
@@ -122,6 +128,30 @@ export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: numb
     default:
       return layer.form satisfies never;
   }
+}
+
+/**
+ * The differential attention map that a layer must show, laid out as the model's own.
+ * @throws Error where values are missing or do not fit together
+ */
+export function referenceMap(under: LayerUnderTest, lookup: Lookup, mix: number): Array64 {
+  const { lambda } = layerParameters(under, lookup, mix);
+  const get = (name: string) => wide(lookup(name), name);
+  const { layer, options, site } = under;
+  const [A1_BHST, A2_BHST] =
+    options.heads === 'split'
+      ? splitMaps(under, get)
+      : layer.form === 'scores'
+        ? [maps(layer, '1', get), maps(layer, '2', get)]
+        : [get(layer.start['A1'] ?? ''), get(layer.start['A2'] ?? '')];
+  const map = differentialMap({ A1_BHST, A2_BHST, lambda, mix });
+  const axes = site.core.kind === 'written-out' ? site.core.arrangement?.probabilities : undefined;
+  return axes
+    ? permute(
+        map,
+        axes.map((_, axis) => axes.indexOf(axis)),
+      )
+    : map;
 }
 
 function attend(parameters: DifferentialParameters, A1: Array64, A2: Array64, V: Array64): Array64 {

@@ -17,7 +17,7 @@ import { attentionOperatorMaps } from './reference/operator';
  * @throws Error where values do not fit together
  */
 export function splitReference(
-  { site, layer, calls }: LayerUnderTest,
+  { site, layer, calls, probabilities }: LayerUnderTest,
   parameters: DifferentialParameters,
   get: (name: string) => Array64,
   isBoolean: (name: string) => boolean,
@@ -26,7 +26,7 @@ export function splitReference(
   if (calls) return fromCalls(get(calls.own), get(calls.exchanged), layer, parameters);
   const own =
     core.kind === 'written-out'
-      ? arranged(get(core.probabilities.name), get(core.values.name), core.arrangement)
+      ? arranged(get(probabilities ?? core.probabilities.name), get(core.values.name), core.arrangement)
       : attentionOperatorMaps(core.node, get, isBoolean);
   const A = headed(own.A, layer.heads);
   const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
@@ -38,6 +38,18 @@ export function splitReference(
   return core.kind === 'written-out' && core.arrangement
     ? permute(restored, core.arrangement.output)
     : restored;
+}
+
+/** The maps of the two components. */
+export function splitMaps(
+  { site, layer, probabilities }: LayerUnderTest,
+  get: (name: string) => Array64,
+): [positive: Array64, negative: Array64] {
+  const { core } = site;
+  if (core.kind !== 'written-out') throw new Error('a fused operator shows no maps');
+  const own = get(probabilities ?? core.probabilities.name);
+  const A = core.arrangement ? permute(own, core.arrangement.probabilities) : own;
+  return pairMaps(headed(A, layer.heads), 'halves');
 }
 
 /** Each half of the maps times each half of the values, from calls with the values as they are and exchanged. */

@@ -10,7 +10,7 @@ import { checkLayers } from './check-layers';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
 import { firstLayer, matchLayers } from './layer-order';
-import { checkStructure } from './outside';
+import { Correspondence, checkStructure } from './outside';
 import type { Check, VerifyReport } from './report';
 
 export interface VerifySettings extends CaseSettings {
@@ -58,12 +58,13 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
   const notVerified = sites
     .filter((site) => !chosen.includes(site))
     .map((site) => `${site.path}: not rewritten, so only compared byte for byte`);
+  const map = new Correspondence(original, rewritten, record, sites);
   const still = [
     recorded,
-    checkStructure(original, rewritten, record, sites),
+    checkStructure(map, record, sites),
     checkParameters(rewritten, record, chosen, pair.expectedParameters),
   ];
-  const bench = new Bench(pair, chosen, settings);
+  const bench = new Bench(pair, map, settings);
   const runs = await bench.original((session) => runOriginal(original, session, settings, notVerified));
   const { check, given, positive } = await checkLayers(bench, runs, notVerified);
   const checks = [...still, check];
@@ -72,7 +73,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
   } else {
     if (record.options.heads === 'duplicate')
       checks.push(await checkNeutralised(bench, runs), await checkExchanged(bench, runs, positive));
-    if (pair.keepsFunction) checks.push(await checkFunction(bench, runs, given));
+    if (pair.keepsFunction) checks.push(await checkFunction(bench, runs, given, notVerified));
   }
   return report(
     checks,

@@ -1,6 +1,7 @@
 import { smallConstant } from '../../analyse';
 import type { LocatedSite } from '../../attention/find';
 import type { RewriteRecord } from '../../attention/record';
+import type { WrittenOutCore } from '../../attention/site';
 import type { Graph, Model, Node, Value } from '../../ir';
 import { cachesOf, type DoubledKeys, doubledInputs, handedOn } from '../key-caches';
 import { matchLayers } from '../layer-order';
@@ -12,11 +13,21 @@ import { matchLayers } from '../layer-order';
 export class Correspondence {
   /** Outputs of the attentions that were rewritten: something else computes them now. */
   readonly replaced = new Set<Value>();
+  /** Attention maps that others see than the product with values: they see the differential one now. */
+  readonly maps = new Map<Value, LocatedSite>();
   /** Values whose name something new bears: outputs of attentions, maps that others read, presents. */
   readonly taken = new Set<Value>();
   /** Values with twice the key heads. */
   readonly doubled = new Map<Value, DoubledKeys>();
+  /** True where the model's own heads make both components. */
+  readonly splits: boolean;
   readonly #twins = new Map<Node, Node>();
+  /** The value of the rewritten model that is computed as one of the original was, under whatever name. */
+  computedAs(value: Value): Value | undefined {
+    const twin = value.producer && this.twin(value.producer);
+    return twin?.outputs[value.outputIndex];
+  }
+
   /** What the original calls a value of the rewritten model, where that is not its own name. */
   readonly #names = new Map<Value, string>();
 
@@ -26,12 +37,15 @@ export class Correspondence {
     record: RewriteRecord,
     sites: readonly LocatedSite[],
   ) {
+    this.splits = record.options.heads === 'split';
     for (const { site } of matchLayers(record, sites)) {
       const { core } = site;
       this.replaced.add(core.output);
       this.taken.add(core.output);
-      if (core.kind === 'written-out' && isMapShown(core.probabilities, core.product))
+      if (core.kind === 'written-out' && isMapShown(core)) {
         this.taken.add(core.probabilities);
+        this.maps.set(core.probabilities, site);
+      }
     }
     for (const cache of cachesOf(record, 'present')) {
       for (const scope of original.graph.scopes()) {
@@ -117,6 +131,6 @@ export class Correspondence {
 }
 
 /** True where somebody besides the product with values sees the probabilities. */
-function isMapShown(probabilities: Value, product: Node): boolean {
+function isMapShown({ probabilities, product }: WrittenOutCore): boolean {
   return probabilities.isOutput || probabilities.readers.some((reader) => reader !== product);
 }

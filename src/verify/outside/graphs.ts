@@ -16,14 +16,15 @@ export interface Comparison {
 /** Compares a graph or body of the original with that of the rewritten model, bodies inside included. */
 export function compareGraphs(original: Graph, rewritten: Graph, context: Comparison): void {
   const { map, owners, check } = context;
-  const needed = neededNodes(original, map.replaced);
+  const given = new Set([...map.replaced, ...map.maps.keys()]);
+  const needed = neededNodes(original, given);
   for (const node of original.nodes) {
     const twin = map.twin(node);
     if (twin) compareNodes(node, twin, context);
     else if (needed.has(node)) check.find(`node '${node.label}' is missing`, owners.of(node));
   }
   compareOrder(original, rewritten, context);
-  for (const value of map.replaced) {
+  for (const value of given) {
     if (value.scope !== original) continue;
     if (rewritten.values.get(value.name)?.producer) check.count();
     else check.find(`nothing computes '${value.name}'`, owners.of(value.producer));
@@ -35,12 +36,12 @@ export function compareGraphs(original: Graph, rewritten: Graph, context: Compar
   if (hidden !== undefined) check.find(`a new '${hidden}' hides that of the graph around`);
 }
 
-/** The nodes that the outputs of a graph still need once the replaced values are computed otherwise. */
-function neededNodes(graph: Graph, replaced: ReadonlySet<Value>): Set<Node> {
+/** The nodes that the outputs of a graph still need where something else computes the given values. */
+function neededNodes(graph: Graph, given: ReadonlySet<Value>): Set<Node> {
   const needed = new Set<Node>();
-  const open = graph.outputs.filter((value) => !replaced.has(value));
+  const open = graph.outputs.filter((value) => !given.has(value));
   for (let value = open.pop(); value; value = open.pop()) {
-    const node = replaced.has(value) || value.scope !== graph ? undefined : value.producer;
+    const node = given.has(value) || value.scope !== graph ? undefined : value.producer;
     if (!node || needed.has(node)) continue;
     needed.add(node);
     open.push(...dependencies(node));

@@ -1,13 +1,13 @@
 import type { LocatedSite } from '../../attention/find';
 import type { RewriteRecord } from '../../attention/record';
-import type { Model } from '../../ir';
 import { type Check, CheckBuilder } from '../report';
-import { Correspondence } from './correspondence';
+import type { Correspondence } from './correspondence';
 import { compareGraphs } from './graphs';
 import { compareModels } from './models';
 import { Owners } from './owners';
 import { expectedWeights } from './weights';
 
+export { Correspondence } from './correspondence';
 export { sameBytes } from './same-bytes';
 
 /**
@@ -17,8 +17,7 @@ export { sameBytes } from './same-bytes';
  * @param sites all attentions of the original, rewritten or not
  */
 export function checkStructure(
-  original: Model,
-  rewritten: Model,
+  map: Correspondence,
   record: RewriteRecord,
   sites: readonly LocatedSite[],
 ): Check {
@@ -26,7 +25,7 @@ export function checkStructure(
     'structure',
     'everything outside the rewritten attentions is the original, byte for byte',
   );
-  const map = new Correspondence(original, rewritten, record, sites);
+  const { original, rewritten } = map;
   const weights = expectedWeights(original, record, sites);
   compareGraphs(original.graph, rewritten.graph, { map, weights, owners: new Owners(sites), check });
   compareModels(map, record, check);

@@ -72,17 +72,24 @@ function compareEnds(
 
 function sameType(was: Value, is: Value, map: Correspondence): boolean {
   const doubled = map.doubled.get(was);
-  if (!doubled) return sameBytes(encode('TypeProto', was.type ?? {}), encode('TypeProto', is.type ?? {}));
+  const site = map.maps.get(was);
+  if (!doubled && !site)
+    return sameBytes(encode('TypeProto', was.type ?? {}), encode('TypeProto', is.type ?? {}));
   if (was.type?.tensorType?.elemType !== is.type?.tensorType?.elemType) return false;
-  const [before, now] = [declaredShape(was), declaredShape(is)];
-  return (
-    before?.length === now?.length &&
-    (before ?? []).every((size, axis) => {
-      const next = now?.[axis];
-      if (axis !== doubled.axis) return next === size;
-      return typeof size === 'number' ? next === size * 2 : size === undefined || next !== size;
-    })
-  );
+  const [before = [], now = []] = [declaredShape(was), declaredShape(is)];
+  if (before.length !== now.length) return false;
+  const changed = before.flatMap((size, axis) => (size === now[axis] ? [] : [axis]));
+  if (doubled) {
+    const [size, next] = [before[doubled.axis], now[doubled.axis]];
+    const twice = typeof size === 'number' ? next === size * 2 : size === undefined || next !== size;
+    return twice && changed.every((axis) => axis === doubled.axis);
+  }
+  // Of heads in pairs there are half as many maps; a symbol may stay or not.
+  const halved = (axis: number) => {
+    const size = before[axis];
+    return typeof size !== 'number' || (size === site?.heads && now[axis] === size / 2);
+  };
+  return changed.length <= (map.splits ? 1 : 0) && changed.every(halved);
 }
 
 function compareOpsets(original: Model, rewritten: Model, check: CheckBuilder): void {
