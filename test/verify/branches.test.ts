@@ -1,9 +1,10 @@
-/** Attention in the branches of an If: each is looked at where it runs, also where both call their values the same. */
+/** Attention in the bodies of If, Loop and Scan is looked at where it runs, also where two bodies use the same names. */
 import type { RewriteFileSettings } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
 import { ATTENTION } from '../support/attention-text';
 import { modelPath, textBytes } from '../support/models';
-import { checkOf, findingsOf, pairOfModel } from './support/pairs';
+import { Draft } from './support/draft';
+import { checkOf, failedChecks, findingsOf, pairOfModel } from './support/pairs';
 
 const [constants = ''] = ATTENTION.match(/ {2}float\[8, 8\].*?(?=\n> \{)/s) ?? [];
 const [nodes = ''] = ATTENTION.match(/(?<=> \{\n).*(?=\n\})/s) ?? [];
@@ -42,3 +43,61 @@ test.each<RewriteFileSettings>([{}, { emit: 'inline' }, { splitHeads: true }, { 
     expect(labels.join()).toMatch(/then_branch of 'out'.*else_branch of 'out'/);
   },
 );
+
+const LOOP = `<ir_version: 8, opset_import: ["" : 17]>
+g (float[B, S, 8] x0) => (float[B, S, 8] out) <
+${constants},
+  int64 trips = {2},
+  bool yes = {1}
+> {
+  ["loop"] out = Loop (trips, yes, x0) <
+    body: graph = round (int64 i, bool go, float[B, S, 8] x) => (bool go_out, float[B, S, 8] y) {
+      go_out = Identity (go)
+${nodes}
+    }
+  >
+}`;
+
+const SCAN = `<ir_version: 8, opset_import: ["" : 17]>
+g (float[N, B, S, 8] xs) => (float[N, B, S, 8] out) <
+${constants}
+> {
+  ["scan"] out = Scan (xs) <
+    num_scan_inputs = 1,
+    body: graph = round (float[B, S, 8] x) => (float[B, S, 8] y) {
+${nodes}
+    }
+  >
+}`;
+
+describe.each([
+  ['Loop', LOOP],
+  ['Scan', SCAN],
+])('%s', (_, text) => {
+  test.each<RewriteFileSettings>([{}, { emit: 'inline' }, { splitHeads: true }])(
+    '%j: the first round is compared',
+    async (settings) => {
+      const { original, rewritten } = pairOfModel(modelPath(textBytes(text)), settings);
+      const report = await verifyModels(original, rewritten);
+      expect(findingsOf(report)).toEqual([]);
+      expect(report.passed).toBe(true);
+      expect(Object.keys(checkOf(report, 'layers').comparisons)).toContain('layers.0.attn: C');
+    },
+  );
+});
+
+test('damage in one branch is found there', async () => {
+  const { rewritten } = pairOfModel(original, { emit: 'inline' });
+  const draft = new Draft(rewritten);
+  const choose = draft.node('choose');
+  choose.attribute = choose.attribute.map((attribute) => {
+    if (attribute.name !== 'else_branch' || !attribute.g) return attribute;
+    const node = attribute.g.node.map((each) =>
+      each.name?.endsWith('/map_1') ? { ...each, opType: 'Add' } : each,
+    );
+    return { ...attribute, g: { ...attribute.g, node } };
+  });
+  const report = await verifyModels(original, draft.write());
+  expect(failedChecks(report)).toEqual(['layers']);
+  expect(findingsOf(report)[0]).toMatch(/else_branch of 'out'.*switched off/);
+});
