@@ -32,10 +32,12 @@ export function firstLayer(checks: readonly Check[], sites: readonly LocatedSite
   return inDataOrder(sites, (site) => site).find(({ path }) => named.has(path))?.path;
 }
 
-/** Indices of a node and of those whose bodies it stands in, outermost first. */
+/** Indices of a node and of those whose bodies it stands in, outermost first; which body it is in between. */
 function placeOf(scope: Graph, node: Node): number[] {
+  const { owner, parent } = scope;
   const own = scope.nodes.indexOf(node);
-  return scope.owner && scope.parent ? [...placeOf(scope.parent, scope.owner), own] : [own];
+  if (!owner || !parent) return [own];
+  return [...placeOf(parent, owner), [...owner.bodies.values()].indexOf(scope), own];
 }
 
 function before(a: readonly number[], b: readonly number[]): number {
