@@ -58,9 +58,9 @@ export class Bench {
     this.toleranceOf = (dtype) => settings.tolerance ?? toleranceWithin(precision, dtype);
   }
 
-  /** Loads the original for as long as `use` needs it. */
+  /** Loads the original as it is, for as long as `use` needs it. */
   async original<T>(use: (session: Session) => Promise<T>): Promise<T> {
-    return this.#load(this.pair.original, () => undefined, use);
+    return this.#asItIs(this.pair.original, use);
   }
 
   /** Loads a changed copy of the original. */
@@ -70,15 +70,18 @@ export class Bench {
 
   /** Loads the rewritten file as it is. */
   async rewritten<T>(use: (session: Session) => Promise<T>): Promise<T> {
-    const { rewritten } = this.pair;
-    const { directory, path } = rewritten.file;
-    if (directory === undefined) return this.#load(rewritten, () => undefined, use);
-    return withSession(path, this.#sessionOptions(rewritten), use);
+    return this.#asItIs(this.pair.rewritten, use);
   }
 
   /** Loads a changed copy of the rewritten model. */
   async ofRewritten<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
     return this.#load(this.pair.rewritten, edit, use);
+  }
+
+  async #asItIs<T>(of: Model, use: (session: Session) => Promise<T>): Promise<T> {
+    const { directory, path } = of.file;
+    if (directory === undefined) return this.#load(of, () => undefined, use);
+    return withSession(path, this.#sessionOptions(of), use);
   }
 
   async #load<T, E>(of: Model, edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
