@@ -41,7 +41,7 @@ export async function checkExchanged(
         const feeds = bench.feeds(run, 'negative', decoupled(true));
         const outputs = await session.run(feeds);
         const after = bench.look(exposure, outputs, feeds, run);
-        compareExchanged(layers, before.look, after, bench.toleranceOf, check);
+        compareExchanged(layers, before.look, after, bench.toleranceOf, bench.settings.tolerance, check);
         const expected = halveOutputs(before.outputs, presents, 'positive');
         const actual = halveOutputs(outputs, presents, 'negative');
         for (const { name } of presents) {

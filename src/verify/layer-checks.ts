@@ -10,6 +10,7 @@ import {
   referenceOutput,
 } from './layer-reference';
 import type { Place } from './places';
+import { scaled } from './precision';
 import { smallParameters } from './probe';
 import type { Array64 } from './reference';
 import type { CheckBuilder } from './report';
@@ -17,7 +18,7 @@ import { type Tensor, toFloat64 } from './tensor';
 import { type Tolerance, toleranceFor } from './tolerance';
 
 /** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
-const { max, min, sqrt } = Math;
+const { max, sqrt } = Math;
 const { isFinite: isFiniteNumber } = Number;
 
 /** What a run has shown of the layers. */
@@ -97,10 +98,10 @@ const DOUBLE = 11;
 function fitting({ site, layer }: LayerUnderTest, actual: Tensor, lookup: Lookup): Tolerance {
   // What was shown out of a branch is float32 whatever it was.
   const [own, inside] = [toleranceFor(actual.dtype), toleranceFor(site.dataType as Tensor['dtype'])];
-  const { atol, rtol } = inside.atol > own.atol ? inside : own;
+  const widest = inside.atol > own.atol ? inside : own;
   const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
   const size = max(rms(actual), values ? rms(values) : 0);
-  return { atol: atol * min(1, size > 0 ? size : 1), rtol };
+  return scaled(widest, size);
 }
 
 function rms(tensor: Tensor): number {
@@ -128,12 +129,16 @@ export function componentValues({ layer }: LayerUnderTest, component: Component)
   );
 }
 
-/** Compares the positive component before the exchange with the negative one behind it. */
+/**
+ * Compares the positive component before the exchange with the negative one behind it.
+ * @param given instead of the tolerance by element type and size
+ */
 export function compareExchanged(
   layers: readonly LayerUnderTest[],
   positive: Look,
   negative: Look,
   toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance,
+  given: Tolerance | undefined,
   check: CheckBuilder,
 ): void {
   for (const under of layers) {
@@ -142,9 +147,10 @@ export function compareExchanged(
       const [a, b] = [layer.start[first], layer.start[second]];
       if (a === undefined || b === undefined || positive.isNotTaken({ scope, name: a })) continue;
       const [expected, actual] = [positive.at({ scope, name: a }), negative.at({ scope, name: b })];
+      const tolerance = given ?? scaled(toleranceOf(expected?.dtype), expected ? rms(expected) : 1);
       check.compare(
         `${labelOf(under, layers)}: ${second}`,
-        compareTensors(expected, actual, toleranceOf(expected?.dtype)),
+        compareTensors(expected, actual, tolerance),
         negative.where,
         layer.path,
       );

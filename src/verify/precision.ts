@@ -37,3 +37,12 @@ export function toleranceWithin(precision: Precision, dtype: DataType | undefine
   const whole = TOLERANCES[precision];
   return own !== TOLERANCES.exact && whole.atol > own.atol ? whole : own;
 }
+
+/**
+ * A tolerance for values of a size below 1: what is small is rounded in small steps, so that a difference counts for
+ * more there.
+ * @param size root mean square of what is compared, or of what it is made from
+ */
+export function scaled({ atol, rtol }: Tolerance, size: number): Tolerance {
+  return { atol: atol * (size > 0 ? Math.min(1, size) : 1), rtol };
+}
