@@ -180,6 +180,8 @@ export const errors = {
     ),
   contradiction: (first: string, second: string, why: string) =>
     usage('contradiction', `${first} and ${second} exclude each other: ${why}`, 'Leave one of them out.'),
+  needs: (option: string, other: string) =>
+    usage('needs', `${option} needs ${other}`, `Give ${other} as well, or leave ${option} out.`),
   oddHeads: (path: string, heads: number, kvHeads: number) =>
     usage(
       'odd-heads',
@@ -231,6 +233,23 @@ export const errors = {
       `${path}: ${keys.join(' and ')} fit '${name}' equally well`,
       'Give a checkpoint of this model alone.',
     ),
+  /** @param missing new parameters that it lacks; @param unused keys that belong nowhere */
+  looseWeights: (path: string, missing: readonly string[], unused: readonly string[]) => {
+    const some = (names: readonly string[]) =>
+      `${names
+        .slice(0, 5)
+        .map((name) => `'${name}'`)
+        .join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+    const parts = [
+      ...(missing.length > 0 ? [`${missing.length} new parameters are not in it: ${some(missing)}`] : []),
+      ...(unused.length > 0 ? [`${unused.length} of its keys belong nowhere: ${some(unused)}`] : []),
+    ];
+    return usage(
+      'loose-weights',
+      `${path}: does not fit the model exactly, nothing written: ${parts.join('; ')}`,
+      'Without --strict-weights, what is missing keeps --init and what is unused is listed.',
+    );
+  },
   wrongShape: (
     path: string,
     key: string,

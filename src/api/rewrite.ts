@@ -10,6 +10,8 @@ import { version } from './version';
 export interface RewriteFileSettings extends RewriteSettings {
   /** A checkpoint to fill the model from: a .safetensors file, an .index.json, or a folder. */
   readonly weights?: string;
+  /** Refuse a checkpoint that lacks new parameters, or has keys that belong nowhere. Default false. */
+  readonly strictWeights?: boolean;
   /** Called after each pass with the model as it is, for dumps. */
   readonly afterPass?: (pass: string, model: Model) => void;
 }
@@ -31,6 +33,7 @@ export function rewriteModel(path: string, settings: RewriteFileSettings = {}): 
   const model = load(file);
   const result = runRewrite(model, passes, options, {
     checkpoint,
+    strictWeights: settings.strictWeights,
     sourceHash: () => file.sha256(),
     version,
     afterPass: settings.afterPass,

@@ -16,6 +16,7 @@ export interface RewriteJob extends RewriteSettings {
   /** A path, or `-` for standard output. */
   readonly output: string;
   readonly weights?: string;
+  readonly strictWeights?: boolean;
   readonly verify: boolean;
   readonly force: boolean;
   /** Passes after which the model is printed. */

@@ -3,6 +3,7 @@ import type { DifferentialLayer, NotUnderstood } from './inspection';
 import { LAMBDAS, optionsText, PLACE_COLUMNS } from './inspection-text';
 import { type TableOptions, table } from './table';
 import { bytes, count, duration, PLAIN, plural, printable } from './text';
+import { type WeightsReport, weightsText } from './weights';
 
 /** What `diffx rewrite` did. Plain data: the JSON of the command holds this, field for field. */
 export interface RewriteReport {
@@ -21,11 +22,7 @@ export interface RewriteReport {
   readonly notChosen: readonly string[];
   readonly parametersAdded: number;
   /** What became of the checkpoint of `--weights`; null without one. */
-  readonly weights: {
-    readonly loaded: readonly { readonly parameter: string; readonly key: string }[];
-    readonly initialised: readonly string[];
-    readonly unused: readonly string[];
-  } | null;
+  readonly weights: WeightsReport | null;
   readonly milliseconds: number;
 }
 
@@ -39,13 +36,13 @@ export function rewriteText(report: RewriteReport, options: TableOptions = {}): 
     ...(notChosen.length > 0 ? [`${count(notChosen.length)} not chosen`] : []),
     ...(left.length > 0 ? [`${count(left.length)} left as they are`] : []),
   ];
-  const filled = weights ? `, ${plural(weights.loaded.length, 'tensor')} filled from the checkpoint` : '';
   const target = report.output === '-' ? 'to standard output' : report.output;
   return [
     `${style.bold(printable(report.input))}: ${done.join(', ')}`,
     `Preset ${report.options.preset}: ${optionsText(report.options)}`,
     ...table(layers, [...PLACE_COLUMNS, ...LAMBDAS], options),
-    `${plural(report.parametersAdded, 'parameter')} added${filled}`,
+    `${plural(report.parametersAdded, 'parameter')} added`,
+    ...(weights ? weightsText(weights, style) : []),
     `${style.green('Wrote')} ${style.bold(printable(target))}, ${bytes(report.bytes)}, in ${duration(report.milliseconds)}`,
   ];
 }

@@ -94,7 +94,9 @@ class Loader {
   #put(value: Value, { key, tensor, from, rows }: Rows): void {
     const shape = value.initializer ? tensorShape(value.initializer) : [];
     const given = tensor.shape.length === 0 ? [] : [rows, ...tensor.shape.slice(1)];
-    if (elementCount(given) !== elementCount(shape) || given.at(-1) !== shape.at(-1)) {
+    // A number may be stored as [] or as [1], a vector as a row.
+    const [wanted, there] = [shape, given].map((sizes) => sizes.filter((size) => size !== 1).join());
+    if (wanted !== there) {
       throw errors.wrongShape(this.path, key, tensor.shape, value.name, shape);
     }
     const dataType = value.initializer?.dataType ?? 0;
@@ -109,8 +111,10 @@ class Loader {
    */
   fillSide(site: LocatedSite, letter: 'q' | 'k', side: Side, session: RewriteSession): void {
     for (const part of ['weight', 'bias'] as const) {
-      // Quantized weights keep what they have; the keys show up as unused.
-      if (part === 'weight' && side.projection.quantized) continue;
+      if (part === 'weight' && side.projection.quantized) {
+        this.#keepQuantized(site, letter, session);
+        continue;
+      }
       const second = session.parameters.of(site).get(`${letter}2_proj.${part}`);
       const own = second && this.#find(`${site.path}.${letter}2_proj.${part}`);
       const packed = this.#find(`${site.path}.${letter}_proj.${part}`);
@@ -131,6 +135,13 @@ class Loader {
       else if (packed && rows === 2 * height) this.#put(second, { ...packed, from: height, rows: height });
       else if (packed && copies(session)) this.#put(second, { ...packed, rows: height });
       else this.#initialised.push(second.name);
+    }
+  }
+
+  /** Quantized weights keep what they have; the keys for them show up as unused. */
+  #keepQuantized(site: LocatedSite, letter: 'q' | 'k', session: RewriteSession): void {
+    for (const [suffix, value] of session.parameters.of(site)) {
+      if (suffix.startsWith(`${letter}2_proj.weight`)) this.#initialised.push(value.name);
     }
   }
 

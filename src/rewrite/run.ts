@@ -28,6 +28,8 @@ export interface Cleanup {
 
 export interface RunInputs {
   readonly checkpoint?: Safetensors | undefined;
+  /** Refuse a checkpoint that lacks new parameters, or has keys that belong nowhere. Default false. */
+  readonly strictWeights?: boolean | undefined;
   /** SHA-256 of the source file, for the metadata; computed when it is needed. */
   readonly sourceHash: () => string;
   readonly version: string;
@@ -90,6 +92,7 @@ export function runRewrite(
       checkpoint(cleanup.name);
     }
     const weights = inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path);
+    if (weights && inputs.strictWeights) refuseLoose(weights, inputs.checkpoint?.path ?? '');
     stampMetadata(session, inputs, weights);
     checkpoint('finish');
     return {
@@ -100,6 +103,10 @@ export function runRewrite(
       weights,
     };
   });
+}
+
+function refuseLoose({ initialised, unused }: LoadReport, path: string): void {
+  if (initialised.length + unused.length > 0) throw errors.looseWeights(path, initialised, unused);
 }
 
 function choose(found: Found, { layers }: RewriteOptions, path: string): LocatedSite[] {

@@ -35,7 +35,17 @@ test('every option of SPEC that this version has is there', () => {
       '--sublayer-norm',
     ],
     ...['--no-sublayer-norm', '--norm-eps', '--seed', '--layers', '--allow-partial', '--emit', '--mix-input'],
-    ...['--weights', '--verify', '--dump-after', '--dump-dir', '--force', '--json', '--quiet', '--debug'],
+    ...[
+      '--weights',
+      '--strict-weights',
+      '--verify',
+      '--dump-after',
+      '--dump-dir',
+      '--force',
+      '--json',
+      '--quiet',
+      '--debug',
+    ],
   ];
   for (const option of options) expect(text).toMatch(new RegExp(`^  (-\\w, )?${option}\\b`, 'm'));
 });

@@ -143,7 +143,9 @@ describe('--weights', () => {
     const folder = workFolder(golden.models.torchscript);
     const run = diffx(['rewrite', 'model.onnx', '--weights', golden.attention, '--verify'], folder);
     expect(run.code).toBe(0);
-    expect(run.stdout).toMatch(/\d+ tensors filled from the checkpoint/);
+    expect(run.stdout).toMatch(
+      /Weights of .*: \d+ tensors loaded, 0 new parameters initialised, 0 keys unused\nWrote/,
+    );
     expect(run.stderr).not.toContain('random');
   });
 
@@ -155,6 +157,38 @@ describe('--weights', () => {
     expect(run.stderr).toMatch(
       /warning: .*safetensors: 16 new parameters are not in it and keep --init random: '/,
     );
+    expect(run.stdout).toMatch(/: 0 tensors loaded, 16 new parameters initialised, \d+ keys unused\n/);
+    expect(run.stdout).toMatch(/^ {2}initialised {2}m\.model\.layers\.0\.self_attn\.lambda_q1$/m);
+    expect(run.stdout).toMatch(/^ {2}initialised {2}4 more: --json lists them$/m);
+    expect(run.stdout).toMatch(/^ {2}unused {2}input\.input_ids$/m);
+  });
+
+  test('--json counts and lists all', () => {
+    const folder = workFolder();
+    const run = diffx(['rewrite', 'model.onnx', '--weights', golden.io, '--json'], folder);
+    const { weights } = documentOf(run) as { weights: Record<string, unknown> };
+    const { checkpoint, counts, loaded, initialised, unused } = weights;
+    expect([checkpoint, counts]).toEqual([
+      golden.io,
+      { loaded: 0, initialised: 16, unused: (unused as string[]).length },
+    ]);
+    expect([loaded, initialised]).toEqual([[], expect.any(Array)]);
+    expect(initialised).toHaveLength(16);
+    expect(unused).toContain('input.input_ids');
+  });
+
+  test('--strict-weights refuses it, and writes nothing', () => {
+    const folder = workFolder();
+    const run = diffx(['rewrite', 'model.onnx', '--weights', golden.io, '--strict-weights'], folder);
+    const says =
+      /io\.safetensors: does not fit the model exactly, nothing written: 16 new parameters .*keys belong/;
+    expectFailure(run, { exit: 2, says }, folder, ['model.onnx']);
+  });
+
+  test('--strict-weights is of no use without --weights', () => {
+    const folder = workFolder();
+    const run = diffx(['rewrite', 'model.onnx', '--strict-weights'], folder);
+    expectFailure(run, { exit: 2, says: /--strict-weights needs --weights/ }, folder, ['model.onnx']);
   });
 });
 

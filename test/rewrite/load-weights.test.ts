@@ -204,6 +204,39 @@ describe('a wrong shape is an error that names the key and both shapes', () => {
   });
 });
 
+test('a number may be stored as a vector of one', () => {
+  const { model } = rewritten({ 'layers.0.attn.lambda_init': floatTensor([1], [0.25]) });
+  expect([...parameter(model, 'lambda_init')]).toEqual([0.25]);
+});
+
+test('quantized second projections are said to keep their initial values', () => {
+  const { model } = openExport('bert-enc-ts14-eager+int8');
+  const { weights } = rewriteModel(model, { init: 'mirror', weights: checkpoint({ x: random('x', 1) }) });
+  expect(weights?.initialised).toContain('m.encoder.layer.0.attention.self.q2_proj.weight');
+  expect(weights?.initialised).toContain('m.encoder.layer.0.attention.self.k2_proj.weight_scale');
+});
+
+describe('strict weights', () => {
+  const strict = (tensors: Tensors) => () => rewritten(tensors, { strictWeights: true });
+
+  test('accept a checkpoint that fits exactly', () => {
+    expect(strict(own('layers.0.attn.'))().weights).toMatchObject({ initialised: [], unused: [] });
+  });
+
+  test('refuse one that lacks a parameter, by its name', () => {
+    const { 'layers.0.attn.lambda_k2': _, ...rest } = own('layers.0.attn.');
+    const error = thrownBy(strict(rest));
+    expect(error).toMatchObject({ code: 'loose-weights', exitCode: 2 });
+    expect(error.message).toMatch(/1 new parameters are not in it: 'layers\.0\.attn\.lambda_k2'$/);
+  });
+
+  test('refuse one with a key of no use, by its name', () => {
+    const error = thrownBy(strict({ ...own('layers.0.attn.'), 'optimizer.step': random('s', 1) }));
+    expect(error).toMatchObject({ code: 'loose-weights', exitCode: 2 });
+    expect(error.message).toMatch(/nothing written: 1 of its keys belong nowhere: 'optimizer\.step'$/);
+  });
+});
+
 describe('element types', () => {
   const values = [1, -0.5, 0.25, 3];
 

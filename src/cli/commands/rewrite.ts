@@ -22,6 +22,7 @@ interface RewriteCommandOptions extends CommonOptions {
   readonly emit?: string;
   readonly mixInput?: boolean;
   readonly weights?: string;
+  readonly strictWeights?: boolean;
   readonly verify?: boolean;
   readonly dumpAfter?: readonly string[];
   readonly dumpDir?: string;
@@ -92,6 +93,7 @@ function addRewriteOptions(command: Command): void {
       '--weights <file>',
       'fill the new model from a checkpoint: .safetensors, its .index.json, or a folder',
     )
+    .option('--strict-weights', 'refuse a checkpoint that lacks new parameters or has keys of no use')
     .option('--verify', 'prove the result before it is written')
     .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', append)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
@@ -122,6 +124,8 @@ function refuseContradictions(options: RewriteCommandOptions, command: Command):
     contradicts('--sublayer-norm', '--no-sublayer-norm', 'there is a norm or there is none');
   if (normEps !== undefined && sublayerNorm === false)
     contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
+  if (options.strictWeights && options.weights === undefined)
+    throw errors.needs('--strict-weights', '--weights');
   if (options.output === '-' && options.json) contradicts('--json', '-o -', 'both want standard output');
 }
 
@@ -147,7 +151,11 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
       emit,
       mixInput,
     }),
-    ...defined({ weights: options.weights, dumpFolder: options.dumpDir }),
+    ...defined({
+      weights: options.weights,
+      strictWeights: options.strictWeights,
+      dumpFolder: options.dumpDir,
+    }),
   };
 }
 

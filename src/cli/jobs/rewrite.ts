@@ -10,6 +10,7 @@ import { isStream } from '../../onnx/atomic';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
 import { firstFinding, verificationText } from '../../report/verification-text';
+import { weightsReport } from '../../report/weights';
 import type { VerifyReport } from '../../verify/report';
 import { dumper } from '../dumps';
 import type { JobResult, RewriteJob } from '../job';
@@ -104,7 +105,7 @@ function reportOf(output: RewriteOutput, job: RewriteJob): Omit<RewriteReport, '
     left: left.map(describeMiss),
     notChosen: notChosen.map((site) => site.path),
     parametersAdded: parametersAdded(model, layers),
-    weights: weights ?? null,
+    weights: weights && job.weights !== undefined ? weightsReport(job.weights, weights) : null,
   };
 }
 

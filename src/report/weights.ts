@@ -1,0 +1,41 @@
+import type { LoadReport } from '../rewrite/load-weights';
+import { count, PLAIN, plural, printable, type Style } from './text';
+
+/** What became of a checkpoint. Plain data, part of the JSON of `diffx rewrite`. */
+export interface WeightsReport extends LoadReport {
+  /** The path that was given. */
+  readonly checkpoint: string;
+  readonly counts: { readonly loaded: number; readonly initialised: number; readonly unused: number };
+}
+
+export function weightsReport(checkpoint: string, load: LoadReport): WeightsReport {
+  const { loaded, initialised, unused } = load;
+  const counts = { loaded: loaded.length, initialised: initialised.length, unused: unused.length };
+  return { checkpoint, counts, ...load };
+}
+
+/** Names of one kind that are listed; the JSON has them all. */
+const MOST_NAMES = 12;
+
+/** The same for a person: how many of each, and by name what was not loaded. */
+export function weightsText(report: WeightsReport, style: Style = PLAIN): string[] {
+  const { checkpoint, counts, initialised, unused } = report;
+  const sums = [
+    `${plural(counts.loaded, 'tensor')} loaded`,
+    `${plural(counts.initialised, 'new parameter')} initialised`,
+    `${plural(counts.unused, 'key')} unused`,
+  ];
+  return [
+    `Weights of ${printable(checkpoint)}: ${sums.join(', ')}`,
+    ...listed('initialised', initialised, style),
+    ...listed('unused', unused, style),
+  ];
+}
+
+function listed(what: string, names: readonly string[], style: Style): string[] {
+  const more = names.length - MOST_NAMES;
+  return [
+    ...names.slice(0, MOST_NAMES).map((name) => `  ${what}  ${printable(name)}`),
+    ...(more > 0 ? [style.faint(`  ${what}  ${count(more)} more: --json lists them`)] : []),
+  ];
+}
