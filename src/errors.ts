@@ -25,10 +25,14 @@ export class DiffxError extends Error {
     message: string,
     /** What the user can do about it. One line, may be empty. */
     readonly remedy: string,
-    options?: { cause?: unknown },
+    options?: { cause?: unknown; reasons?: readonly string[] },
   ) {
     super(message.replace(/\s*\n\s*/g, ' '), options);
+    this.reasons = options?.reasons ?? [];
   }
+
+  /** Codes of src/match/outcome.ts, one for each attention that is left over; empty for other errors. */
+  readonly reasons: readonly string[];
 }
 
 function usage(code: string, message: string, remedy = '', cause?: unknown): DiffxError {
@@ -213,12 +217,14 @@ export const errors = {
       `${path}: no attention found: no softmax of a product of two activations, and no attention operator`,
       'Check that this is the transformer and not a pre- or post-processing model.',
     ),
-  unrewritten: (path: string, left: number, all: number, details: readonly string[]) =>
+  /** @param reasons code of each attention that is left */
+  unrewritten: (path: string, reasons: readonly string[], all: number, details: readonly string[]) =>
     new DiffxError(
       'unrewritten',
       ExitCode.unrewritten,
-      `${path}: ${left} of ${all} attentions not understood, nothing written: ${details.join('; ')}`,
+      `${path}: ${reasons.length} of ${all} attentions not understood, nothing written: ${details.join('; ')}`,
       'diffx inspect --explain shows more; --allow-partial leaves them as they are.',
+      { reasons },
     ),
   brokenGraph: (pass: string, violations: readonly string[]) =>
     new DiffxError(

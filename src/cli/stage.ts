@@ -35,7 +35,10 @@ export class Stage {
   #named(error: unknown): unknown {
     if (!(error instanceof DiffxError)) return error;
     const message = error.message.replaceAll(this.path, this.target);
-    return new DiffxError(error.code, error.exitCode, message, error.remedy, { cause: error });
+    return new DiffxError(error.code, error.exitCode, message, error.remedy, {
+      cause: error,
+      reasons: error.reasons,
+    });
   }
 
   /** Moves all files to the target's folder, the model last: it must never stand there without its weights. */

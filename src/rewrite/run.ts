@@ -163,5 +163,6 @@ function unrewritten(path: string, found: Found, misses: readonly Miss[]): Error
     return `'${candidate.anchor.label}': ${reason.code}${where}: wanted ${reason.wanted}, found ${reason.found}`;
   });
   const shown = lines.length > 3 ? [...lines.slice(0, 3), `and ${lines.length - 3} more`] : lines;
-  return errors.unrewritten(path, misses.length, found.analysis.candidates.length, shown);
+  const reasons = misses.map(({ reason }) => reason.code);
+  return errors.unrewritten(path, reasons, found.analysis.candidates.length, shown);
 }

@@ -4,7 +4,11 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { archivedNames, unpack } from '../../fixtures/archive';
 
-const ROOT = path.join(__dirname, '../../fixtures');
+/** fixtures/, also from dist/test/support. */
+export const FIXTURES =
+  ['../../../fixtures', '../../fixtures']
+    .map((folder) => path.join(__dirname, folder))
+    .find((folder) => fs.existsSync(path.join(folder, 'exports'))) ?? '';
 type Kind = 'exports' | 'golden' | 'references';
 
 let folder: string | undefined;
@@ -32,7 +36,7 @@ function unpacked(kind: Kind, name: string): string {
   const target = path.join(temporaryFolder(), kind);
   const file = path.join(target, name);
   if (!fs.existsSync(file)) {
-    const archive = path.join(ROOT, kind, `${name.split('-')[0]}.br`);
+    const archive = path.join(FIXTURES, kind, `${name.split('-')[0]}.br`);
     if (!fs.existsSync(archive) || !archivedNames(archive).includes(name)) {
       throw new Error(`fixtures/${kind} has no ${name}`);
     }
@@ -43,9 +47,9 @@ function unpacked(kind: Kind, name: string): string {
 
 function names(kind: Kind): string[] {
   return fs
-    .readdirSync(path.join(ROOT, kind))
+    .readdirSync(path.join(FIXTURES, kind))
     .filter((file) => file.endsWith('.br'))
-    .flatMap((file) => archivedNames(path.join(ROOT, kind, file)))
+    .flatMap((file) => archivedNames(path.join(FIXTURES, kind, file)))
     .sort();
 }
 
