@@ -29,7 +29,8 @@ function makePair(originalPath: string, rewrittenPath: string): Pair {
   const { sites } = findAttention(original, passes.recognisers);
   const { options } = record;
   const layers = options.layers === undefined ? undefined : parseLayers(options.layers);
-  const complete = { ...options, preset: 'axolotl' as const, normEps: options.normEps, layers };
+  const { normEps, monitorLayers } = options;
+  const complete = { ...options, preset: 'axolotl' as const, normEps, monitorLayers, layers };
   const rewrittenPaths = new Set(record.layers.map(({ path }) => path));
   const expectedParameters = new Map<string, ByteRange>();
   for (const site of sites) {

@@ -1,6 +1,7 @@
 import { errors } from '../errors';
 import type { Model } from '../ir';
 import { lazyEntry } from '../onnx';
+import { type MonitoredLayer, RUN_METRICS } from './monitored';
 
 /** What a rewritten model says of itself, in `metadata_props`. */
 
@@ -12,6 +13,7 @@ export const METADATA = {
   source: 'ai.diffx.source_sha256',
   layers: 'ai.diffx.layers',
   loaded: 'ai.diffx.loaded_sha256',
+  monitored: 'ai.diffx.monitored',
 } as const;
 
 /** Domain of the functions that diffx defines. */
@@ -41,6 +43,7 @@ export interface RecordedOptions {
   readonly allowPartial: boolean;
   readonly emit: 'function' | 'inline';
   readonly mixInput: boolean;
+  readonly monitorLayers?: number | undefined;
 }
 
 /** A graph input or output that holds keys: twice as many heads as before, positive ones first. */
@@ -84,6 +87,8 @@ export interface RewriteRecord {
   readonly layers: readonly RewrittenLayer[];
   /** SHA-256 of each parameter that a checkpoint filled, hex. */
   readonly loaded: Readonly<Record<string, string>>;
+  /** Layers with metrics among the outputs, see SPEC section 7. */
+  readonly monitored: readonly MonitoredLayer[];
 }
 
 /** A SHA-256 in hex. */
@@ -102,6 +107,7 @@ export function writeRecord(
   model.setMetadata(METADATA.layers, JSON.stringify(record.layers));
   if (Object.keys(record.loaded).length > 0)
     model.setMetadata(METADATA.loaded, JSON.stringify(record.loaded));
+  if (record.monitored.length > 0) model.setMetadata(METADATA.monitored, JSON.stringify(record.monitored));
 }
 
 /**
@@ -115,7 +121,12 @@ export function readRecord(model: Model): RewriteRecord | undefined {
   const layers = parseEntry(model, METADATA.layers, isLayers);
   const loaded =
     model.metadataValue(METADATA.loaded) === undefined ? {} : parseEntry(model, METADATA.loaded, isHashes);
-  return { version, sourceHash: model.metadataValue(METADATA.source) ?? '', options, layers, loaded };
+  const monitored =
+    model.metadataValue(METADATA.monitored) === undefined
+      ? []
+      : parseEntry(model, METADATA.monitored, isMonitored);
+  const sourceHash = model.metadataValue(METADATA.source) ?? '';
+  return { version, sourceHash, options, layers, loaded, monitored };
 }
 
 function parseEntry<T>(model: Model, key: string, valid: (value: unknown) => value is T): T {
@@ -172,6 +183,22 @@ function isLayers(value: unknown): value is RewrittenLayer[] {
         ['scores', 'probabilities', 'outputs'].includes(String(each['form'])) &&
         isHashes(each['start']) &&
         Array.isArray(each['caches']),
+    )
+  );
+}
+
+function isMonitored(value: unknown): value is MonitoredLayer[] {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (each) =>
+        isFields(each) &&
+        hasTypes(each, { number: 'number', path: 'string' }) &&
+        ['probabilities', 'outputs'].includes(String(each['of'])) &&
+        isFields(each['outputs']) &&
+        hasTypes(each['outputs'], Object.fromEntries(RUN_METRICS.map((metric) => [metric, 'string']))) &&
+        Array.isArray(each['inside']) &&
+        each['inside'].every((name) => typeof name === 'string'),
     )
   );
 }

@@ -12,7 +12,7 @@ const MOST_ELEMENTS = 16;
 
 /** Names that `--dump-after` knows, in the order in which they run. */
 export function passNames(): string[] {
-  return ['lower', ...passes.cleanups.map(({ name }) => name), 'finish'];
+  return ['lower', 'monitor', ...passes.cleanups.map(({ name }) => name), 'finish'];
 }
 
 /**

@@ -4,7 +4,10 @@ import type { RewriteOutput } from '../api/rewrite';
 const MOST_NAMES = 3;
 
 /** What a person should know of a rewrite that went well. */
-export function warningsOf({ options, left, weights }: RewriteOutput, checkpoint?: string): string[] {
+export function warningsOf(
+  { options, left, weights, monitored, notMonitored }: RewriteOutput,
+  checkpoint?: string,
+): string[] {
   const warnings: string[] = [];
   if (options.init === 'zero') {
     warnings.push(
@@ -30,6 +33,14 @@ export function warningsOf({ options, left, weights }: RewriteOutput, checkpoint
     const names = weights.initialised.map((name) => `'${name}'`);
     warnings.push(
       `${checkpoint}: ${weights.initialised.length} new parameters are not in it and keep --init ${options.init}: ${list(names)}`,
+    );
+  }
+  for (const { number, path, reason } of notMonitored)
+    warnings.push(`layer_${number} (${path}) is not monitored: ${reason}`);
+  const hidden = monitored.filter((layer) => layer.of === 'outputs').map(({ path }) => `'${path}'`);
+  if (hidden.length > 0) {
+    warnings.push(
+      `the maps of ${list(hidden)} are inside fused operators: their metrics are of what the maps give (A1 V, A2 V)`,
     );
   }
   return warnings;

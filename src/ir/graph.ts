@@ -118,6 +118,18 @@ export class Graph {
     return node;
   }
 
+  /** Gives a node, such as an If whose bodies give more, a further output under a free name close to the wish. */
+  addNodeOutput(node: Node, wish: string): Value {
+    const value = this.define(this.model.names.mint(wish));
+    value.producer = node;
+    value.outputIndex = node.outputs.length;
+    node.outputs.push(value);
+    this.model.journal.record(() => {
+      node.outputs.pop();
+    });
+    return value;
+  }
+
   /** Takes a node out. Its outputs must have no readers left; they are no longer defined. */
   remove(node: Node): void {
     const at = this.nodes.indexOf(node);

@@ -161,6 +161,7 @@ export function optionsText(options: DifferentialByDiffx['options']): string {
     `init ${options.init}`,
     options.sublayerNorm ? 'sublayer norm' : 'no sublayer norm',
     ...(options.mixInput ? ['mix input'] : []),
+    ...(options.monitorLayers === undefined ? [] : [`${plural(options.monitorLayers, 'layer')} monitored`]),
     `seed ${count(options.seed)}`,
     `emit ${options.emit}`,
     ...(options.layers === undefined ? [] : [`layers ${options.layers}`]),

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeRecord } from '../attention/record';
 import type { Model } from '../ir';
 import type { LoadReport } from './load-weights';
+import type { Monitoring } from './monitor';
 import type { RewriteSession } from './session';
 
 /** Records version, preset, options, layers and the hash of the source in the model. */
@@ -9,6 +10,7 @@ export function stampMetadata(
   session: RewriteSession,
   inputs: { readonly version: string; readonly sourceHash: () => string },
   weights: LoadReport | undefined,
+  { monitored }: Monitoring,
 ): void {
   const { model, options, layers } = session;
   const record = {
@@ -16,6 +18,7 @@ export function stampMetadata(
     options: { ...options, layers: options.layers?.text },
     layers,
     loaded: weights ? hashLoaded(model, weights) : {},
+    monitored,
   };
   writeRecord(model, record, inputs.sourceHash);
 }

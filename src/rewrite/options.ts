@@ -29,6 +29,8 @@ export interface RewriteSettings {
   readonly emit?: string;
   /** Add the graph input `diff_attn_mix`. Default false. */
   readonly mixInput?: boolean;
+  /** Number of layers whose metrics become outputs, see SPEC section 7. Default none. */
+  readonly monitorLayers?: number;
 }
 
 /** Settings that are complete and do not contradict each other. */
@@ -43,6 +45,7 @@ export interface RewriteOptions {
   readonly allowPartial: boolean;
   readonly emit: Emit;
   readonly mixInput: boolean;
+  readonly monitorLayers: number | undefined;
 }
 
 /** Layers by depth. */
@@ -115,6 +118,10 @@ export function resolveOptions(settings: RewriteSettings): RewriteOptions {
   if (normEps !== undefined && !(normEps > 0 && normEps < 1)) {
     throw errors.invalidNumber('--norm-eps', String(normEps), 'a number between 0 and 1');
   }
+  const { monitorLayers } = settings;
+  if (monitorLayers !== undefined && !(Number.isSafeInteger(monitorLayers) && monitorLayers > 0)) {
+    throw errors.invalidNumber('--monitor-layers', String(monitorLayers), 'a whole number from 1 on');
+  }
   return {
     preset,
     heads,
@@ -126,6 +133,7 @@ export function resolveOptions(settings: RewriteSettings): RewriteOptions {
     allowPartial: settings.allowPartial ?? false,
     emit,
     mixInput: settings.mixInput ?? false,
+    monitorLayers,
   };
 }
 

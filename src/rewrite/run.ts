@@ -1,4 +1,5 @@
 import { type Found, findAttention, type LocatedSite, type Miss } from '../attention/find';
+import { numberLayers, pickEvenly } from '../attention/monitored';
 import type { Recogniser } from '../attention/recogniser';
 import type { RewrittenLayer } from '../attention/record';
 import { errors } from '../errors';
@@ -9,6 +10,7 @@ import { refuseDifferential } from './already-differential';
 import { type LoadReport, loadWeights } from './load-weights';
 import type { Lowering } from './lowering';
 import { stampMetadata } from './metadata';
+import { addMonitoring, type Monitoring } from './monitor';
 import type { RewriteOptions } from './options';
 import { RewriteSession } from './session';
 
@@ -38,7 +40,7 @@ export interface RunInputs {
 }
 
 /** What a rewrite did. */
-export interface RunResult {
+export interface RunResult extends Monitoring {
   readonly found: Found;
   readonly layers: readonly RewrittenLayer[];
   /** Candidates that were left as they are, by permission. */
@@ -87,13 +89,18 @@ export function runRewrite(
       throw unrewritten(path, found, misses);
     session.defineFunctions();
     checkpoint('lower');
+    const monitoring = addMonitoring(
+      model,
+      pickEvenly(numberLayers(session.layers), options.monitorLayers ?? 0),
+    );
+    checkpoint('monitor');
     for (const cleanup of cleanups) {
       cleanup.run();
       checkpoint(cleanup.name);
     }
     const weights = inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path);
     if (weights && inputs.strictWeights) refuseLoose(weights, inputs.checkpoint?.path ?? '');
-    stampMetadata(session, inputs, weights);
+    stampMetadata(session, inputs, weights, monitoring);
     checkpoint('finish');
     return {
       found,
@@ -101,6 +108,7 @@ export function runRewrite(
       left: misses,
       notChosen: found.sites.filter((site) => !chosen.includes(site)),
       weights,
+      ...monitoring,
     };
   });
 }

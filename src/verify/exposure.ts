@@ -1,4 +1,4 @@
-import type { Graph, Model, Node, Value } from '../ir';
+import type { Model, Value } from '../ir';
 import { DataType } from '../onnx';
 import { addNode, intAttribute, tensorAttribute } from './edit';
 import { keyOf, type Place, valueAt } from './places';
@@ -80,14 +80,6 @@ function liftOut(value: Value): Lifted | undefined {
     const nothing = [tensorAttribute('value', NOT_TAKEN)];
     if (body !== scope) body.addOutput(addNode(body, undefined, 'Constant', [], wish, nothing));
   }
-  const outer = liftOut(addOutputOf(owner, parent, wish));
+  const outer = liftOut(parent.addNodeOutput(owner, wish));
   return outer && { value: outer.value, from: [owner.opType, ...outer.from] };
-}
-
-function addOutputOf(node: Node, scope: Graph, wish: string): Value {
-  const value = scope.define(scope.model.names.mint(wish));
-  value.producer = node;
-  value.outputIndex = node.outputs.length;
-  node.outputs.push(value);
-  return value;
 }

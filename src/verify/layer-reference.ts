@@ -136,14 +136,8 @@ export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: numb
  */
 export function referenceMap(under: LayerUnderTest, lookup: Lookup, mix: number): Array64 {
   const { lambda } = layerParameters(under, lookup, mix);
-  const get = (name: string) => wide(lookup(name), name);
-  const { layer, options, site } = under;
-  const [A1_BHST, A2_BHST] =
-    options.heads === 'split'
-      ? splitMaps(under, get)
-      : layer.form === 'scores'
-        ? [maps(layer, '1', get), maps(layer, '2', get)]
-        : [get(layer.start['A1'] ?? ''), get(layer.start['A2'] ?? '')];
+  const { site } = under;
+  const [A1_BHST, A2_BHST] = componentsOf(under, lookup);
   const map = differentialMap({ A1_BHST, A2_BHST, lambda, mix });
   const axes = site.core.kind === 'written-out' ? site.core.arrangement?.probabilities : undefined;
   return axes
@@ -152,6 +146,34 @@ export function referenceMap(under: LayerUnderTest, lookup: Lookup, mix: number)
         axes.map((_, axis) => axes.indexOf(axis)),
       )
     : map;
+}
+
+/** Names of the values that `componentsOf` needs. */
+export function componentNames(under: LayerUnderTest): string[] {
+  const { layer } = under;
+  if (layer.form === 'outputs') return [layer.start['Y1'] ?? '', layer.start['Y2'] ?? ''];
+  return neededValues(under);
+}
+
+/**
+ * The maps of both components; what they give, A1 V and A2 V, where a fused operator keeps them to itself.
+ * @throws Error where values are missing
+ */
+export function componentsOf(under: LayerUnderTest, lookup: Lookup): [positive: Array64, negative: Array64] {
+  const get = (name: string) => wide(lookup(name), name);
+  const { layer, options } = under;
+  switch (layer.form) {
+    case 'outputs':
+      return [get(layer.start['Y1'] ?? ''), get(layer.start['Y2'] ?? '')];
+    case 'scores':
+      return [maps(layer, '1', get), maps(layer, '2', get)];
+    case 'probabilities':
+      return options.heads === 'split'
+        ? splitMaps(under, get)
+        : [get(layer.start['A1'] ?? ''), get(layer.start['A2'] ?? '')];
+    default:
+      return layer.form satisfies never;
+  }
 }
 
 function attend(parameters: DifferentialParameters, A1: Array64, A2: Array64, V: Array64): Array64 {

@@ -25,6 +25,7 @@ export type CheckName =
   | 'neutralised'
   | 'mirrored'
   | 'function'
+  | 'monitored'
   | 'recorded-outputs';
 
 /** One way of looking at the rewrite. */

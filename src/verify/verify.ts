@@ -7,6 +7,7 @@ import { type CaseSettings, runOriginal } from './case-runs';
 import { checkExchanged } from './check-exchanged';
 import { checkFunction, checkNeutralised } from './check-function';
 import { checkLayers } from './check-layers';
+import { checkMonitored } from './check-monitored';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
 import { firstLayer, matchLayers } from './layer-order';
@@ -74,6 +75,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     if (record.options.heads === 'duplicate')
       checks.push(await checkNeutralised(bench, runs), await checkExchanged(bench, runs, positive));
     if (pair.keepsFunction) checks.push(await checkFunction(bench, runs, given, notVerified));
+    if (record.monitored.length > 0) checks.push(await checkMonitored(bench, runs));
   }
   return report(
     checks,

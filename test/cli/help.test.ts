@@ -35,6 +35,7 @@ test('every option of SPEC that this version has is there', () => {
       '--sublayer-norm',
     ],
     ...['--no-sublayer-norm', '--norm-eps', '--seed', '--layers', '--allow-partial', '--emit', '--mix-input'],
+    '--monitor-layers',
     ...[
       '--weights',
       '--strict-weights',

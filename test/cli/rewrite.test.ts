@@ -200,7 +200,7 @@ test('zero init warns that lambda cannot learn', () => {
 });
 
 describe('--dump-after', () => {
-  const passes = ['lower', 'remove-dead-nodes', 'finish'];
+  const passes = ['lower', 'monitor', 'remove-dead-nodes', 'finish'];
 
   test('prints the model as text that parses, to standard error', () => {
     const folder = workFolder();
@@ -214,7 +214,7 @@ describe('--dump-after', () => {
     const folder = workFolder();
     const some = ['--dump-after', 'lower', '--dump-after', 'finish', '--dump-dir', 'some'];
     expect(diffx(['rewrite', 'model.onnx', '-q', ...some], folder).stderr).toBe('');
-    expect(filesIn(path.join(folder, 'some'))).toEqual(['1-lower.onnxtxt', '3-finish.onnxtxt']);
+    expect(filesIn(path.join(folder, 'some'))).toEqual(['1-lower.onnxtxt', '4-finish.onnxtxt']);
     diffx(['rewrite', 'model.onnx', '-q', '-f', '--dump-dir', 'all'], folder);
     expect(filesIn(path.join(folder, 'all'))).toEqual(passes.map((pass, at) => `${at + 1}-${pass}.onnxtxt`));
     for (const file of filesIn(path.join(folder, 'all'))) {

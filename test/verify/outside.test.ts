@@ -32,6 +32,7 @@ const record: RewriteRecord = {
   },
   layers: [],
   loaded: {},
+  monitored: [],
 };
 
 function findings(rewritten: string): string[] {

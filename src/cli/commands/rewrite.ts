@@ -21,6 +21,7 @@ interface RewriteCommandOptions extends CommonOptions {
   readonly allowPartial?: boolean;
   readonly emit?: string;
   readonly mixInput?: boolean;
+  readonly monitorLayers?: number;
   readonly weights?: string;
   readonly strictWeights?: boolean;
   readonly verify?: boolean;
@@ -90,6 +91,11 @@ function addRewriteOptions(command: Command): void {
     .option('--emit <form>', 'function: one node per attention; inline: plain operators (default: function)')
     .option('--mix-input', 'add the graph input diff_attn_mix, for warm-up')
     .option(
+      '--monitor-layers <number>',
+      'add outputs with mean and deviation of both attention maps of so many layers',
+      numberOption('--monitor-layers', 'a whole number from 1 on'),
+    )
+    .option(
       '--weights <file>',
       'fill the new model from a checkpoint: .safetensors, its .index.json, or a folder',
     )
@@ -130,8 +136,19 @@ function refuseContradictions(options: RewriteCommandOptions, command: Command):
 }
 
 function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
-  const { preset, splitHeads, init, sublayerNorm, normEps, seed, layers, allowPartial, emit, mixInput } =
-    options;
+  const {
+    preset,
+    splitHeads,
+    init,
+    sublayerNorm,
+    normEps,
+    seed,
+    layers,
+    allowPartial,
+    emit,
+    mixInput,
+    monitorLayers,
+  } = options;
   const mode = options.zeroInit ? 'zero' : options.mirrorWeights ? 'mirror' : init;
   return {
     input,
@@ -150,6 +167,7 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
       allowPartial,
       emit,
       mixInput,
+      monitorLayers,
     }),
     ...defined({
       weights: options.weights,

@@ -19,6 +19,8 @@ export class Correspondence {
   readonly taken = new Set<Value>();
   /** Values with twice the key heads. */
   readonly doubled = new Map<Value, DoubledKeys>();
+  /** Names of outputs of the model, of nodes and of bodies that carry metrics of monitored layers. */
+  readonly metrics: ReadonlySet<string>;
   /** True where the model's own heads make both components. */
   readonly splits: boolean;
   readonly #twins = new Map<Node, Node>();
@@ -37,6 +39,9 @@ export class Correspondence {
     record: RewriteRecord,
     sites: readonly LocatedSite[],
   ) {
+    this.metrics = new Set(
+      record.monitored.flatMap(({ outputs, inside }) => [...Object.values(outputs), ...inside]),
+    );
     this.splits = record.options.heads === 'split';
     for (const { site } of matchLayers(record, sites)) {
       const { core } = site;

@@ -76,6 +76,7 @@ function changeOf(node: Node, twin: Node, { map }: Comparison): string | undefin
   for (let index = 0; index < Math.max(node.outputs.length, twin.outputs.length); index++) {
     const [wanted, given] = [node.outputs[index], twin.outputs[index]];
     if (wanted && given && map.taken.has(wanted)) continue;
+    if (index >= node.outputs.length && given && map.metrics.has(given.name)) continue;
     if (wanted?.name !== given?.name)
       return `gives '${given?.name ?? 'nothing'}' and gave '${wanted?.name ?? 'nothing'}'`;
     const type = wanted && typeChange(wanted, given, map);
@@ -106,11 +107,14 @@ function typeChange(value: Value, other: Value | undefined, map: Correspondence)
   return same ? undefined : `gives '${value.name}', whose declared type has changed`;
 }
 
-/** Inputs and outputs of a body, in order. */
-function compareBodyEnds(node: Node, body: Graph, other: Graph, { check }: Comparison): void {
+/** Inputs and outputs of a body, in order; metrics stand behind the others. */
+function compareBodyEnds(node: Node, body: Graph, other: Graph, { check, map }: Comparison): void {
   const names = (values: readonly Value[]) => values.map(({ name }) => name).join(', ');
   for (const ends of ['inputs', 'outputs'] as const) {
-    if (names(body[ends]) === names(other[ends])) check.count();
+    const given = other[ends].filter(
+      ({ name }, index) => index < body[ends].length || !map.metrics.has(name),
+    );
+    if (names(body[ends]) === names(given)) check.count();
     else check.find(`node '${node.label}': the ${ends} of its body have changed`);
   }
 }
