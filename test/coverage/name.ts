@@ -1,0 +1,44 @@
+/** What the name of an export says: `<architecture>-<kind>-<exporter><opset>-<attention>[+variant]`. */
+
+export interface ExportName {
+  readonly name: string;
+  /** `llama-dec`: architecture and kind. */
+  readonly model: string;
+  /** Who wrote the file: `ts`, `dy` and the others of `EXPORTERS`. */
+  readonly exporter: string;
+  /** What remains: opset, attention, variant. */
+  readonly form: string;
+}
+
+/** The ways from a model to ONNX, by what stands for them in names. Whatever else stands there is a file built by hand. */
+export const EXPORTERS: Readonly<Record<string, string>> = {
+  ts: 'PyTorch, TorchScript',
+  dy: 'PyTorch, dynamo',
+  optimum: 'Optimum',
+  tf: 'TensorFlow, tf2onnx',
+  jax: 'JAX, jax2onnx',
+  genai: 'ONNX Runtime GenAI',
+  package: 'inside a package',
+};
+export const BY_HAND = 'by hand';
+
+export function parseName(name: string): ExportName {
+  const [base = name, ...variants] = name.split('+');
+  const [architecture = '', kind, ...rest] = base.split('-');
+  const model = kind === undefined ? architecture : `${architecture}-${kind}`;
+  const at = rest.findIndex((part) => exporterOf(part) !== undefined);
+  const exporter = exporterOf(rest[at] ?? '');
+  const opset = (rest[at] ?? '').replace(/^[a-z]+/, '');
+  const form = [...rest.slice(0, Math.max(at, 0)), opset, ...rest.slice(at + 1), ...variants];
+  return {
+    name,
+    model,
+    exporter: exporter === undefined ? BY_HAND : (EXPORTERS[exporter] ?? exporter),
+    form: form.filter((part) => part !== '').join(' '),
+  };
+}
+
+function exporterOf(part: string): string | undefined {
+  const [, letters = ''] = /^([a-z]+)\d+$/.exec(part) ?? [];
+  return letters in EXPORTERS ? letters : undefined;
+}
