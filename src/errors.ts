@@ -149,12 +149,28 @@ export const errors = {
       `'${name}' is no execution provider that diffx knows`,
       `Use one of: ${known.join(', ')}.`,
     ),
-  providerUnavailable: (name: string, reason: string) =>
+  providerOption: (given: string, what: string, remedy: string) =>
+    usage('provider-option', `--ep ${given}: ${what}`, remedy),
+  providerUnavailable: (name: string, missing: string, remedy: string) =>
     new DiffxError(
       'provider-unavailable',
       ExitCode.provider,
-      `the execution provider '${name}' is not available: ${reason}`,
-      'Install its libraries and driver, or use cpu.',
+      `the execution provider '${name}' is not available: ${missing}`,
+      remedy,
+    ),
+  providerGaveUp: (name: string, model: string, missing: string, remedy: string) =>
+    new DiffxError(
+      'provider-gave-up',
+      ExitCode.provider,
+      `${model}: the execution provider '${name}' gave up: ${missing}`,
+      remedy,
+    ),
+  notPlaced: (path: string, what: string) =>
+    new DiffxError(
+      'not-placed',
+      ExitCode.provider,
+      `${path}: not everything ran where it was asked to: ${what}`,
+      'What ran on the CPU is listed above; verify on cpu, or change the model or the provider.',
     ),
   /** @param exitCode 1 for a model that diffx wrote, 2 for one of the user's */
   runtimeRefused: (model: string, reason: string, exitCode: ExitCode) =>

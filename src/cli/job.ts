@@ -8,6 +8,7 @@ export interface Jobs {
   rewrite: RewriteJob;
   inspect: InspectJob;
   verify: VerifyJob;
+  doctor: DoctorJob;
 }
 export type JobName = keyof Jobs;
 
@@ -35,8 +36,13 @@ export interface VerifyJob {
   readonly rewritten: string;
   readonly inputs?: string;
   readonly atol?: number;
-  readonly provider?: string;
+  readonly ep?: readonly string[];
   readonly seed?: number;
+}
+
+export interface DoctorJob {
+  /** Providers to try; none: all. */
+  readonly ep: readonly string[];
 }
 
 /** How text shall look. */

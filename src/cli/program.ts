@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { version } from '../api/version';
+import { addDoctor } from './commands/doctor';
 import { addInspect } from './commands/inspect';
 import type { CommonOptions } from './commands/options';
 import { addRewrite } from './commands/rewrite';
@@ -18,6 +19,7 @@ Examples:
   $ diffx inspect model.onnx
   $ diffx rewrite model.onnx --init preserve --verify
   $ diffx verify model.onnx model.diff.onnx
+  $ diffx doctor
 
 Exit codes: 0 done, 1 verification failed, 2 usage or unreadable model, 3 attention left unrewritten,
 4 execution provider not available, 70 internal error`;
@@ -38,5 +40,6 @@ export function makeProgram(submit: Submit): Command {
   addRewrite(program, submit);
   addInspect(program, submit);
   addVerify(program, submit);
+  addDoctor(program, submit);
   return program;
 }

@@ -10,6 +10,7 @@ import type { LayerUnderTest } from './layer-reference';
 import type { Correspondence } from './outside';
 import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
+import { CPU, parseProviders } from './providers';
 import type { CheckBuilder } from './report';
 import { type Session, withSession } from './session';
 import { callsOf, showsMaps } from './split-operator';
@@ -97,11 +98,11 @@ export class Bench {
   }
 
   #sessionOptions(of: Model) {
-    const { provider } = this.settings;
+    const [provider = CPU] = parseProviders(this.settings.ep);
     const refusedExitCode = of === this.pair.original ? ExitCode.usage : ExitCode.verificationFailed;
     // Starting threads takes longer than they save on a small model.
     const threads = modelSize(of.file) <= SMALL ? { threads: 1 } : {};
-    return { name: of.file.path, refusedExitCode, ...threads, ...(provider ? { provider } : {}) };
+    return { name: of.file.path, refusedExitCode, ...threads, provider };
   }
 
   /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */

@@ -1,14 +1,23 @@
-/** Running models in ONNX Runtime: the only door to onnxruntime-node, next to `providers.ts`. */
+/** Running models in ONNX Runtime: the only door to onnxruntime-node, next to `providers`. */
 import { env, InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { DiffxError, ExitCode, errors } from '../errors';
 import { DataType, dataTypeName } from '../onnx/data-types';
 import { makeProfileFolder, type NodeRun } from './profile';
-import { parseProvider, whyUnavailable } from './providers';
+import {
+  CPU,
+  isDeviceLost,
+  isOutOfMemory,
+  outOfMemory,
+  type ProviderSpec,
+  settleTf32,
+  toBinding,
+  whyUnavailable,
+} from './providers';
 import type { Tensor, TensorData, TensorDescription } from './tensor';
 
 export interface SessionOptions {
-  /** One name of `PROVIDERS`. Default: cpu. */
-  readonly provider?: string;
+  /** Default: the CPU. */
+  readonly provider?: ProviderSpec;
   /** ONNX Runtime's own graph optimizations. Default: all, as users run models. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all';
   /** Record which provider runs which node, for `endProfiling`. */
@@ -39,21 +48,23 @@ export interface Session {
 /**
  * Loads a model.
  * @param model path, or the bytes of a model without external data
- * @throws DiffxError unknown-provider (exit 2), provider-unavailable (exit 4), runtime-refused
+ * @throws DiffxError provider-unavailable and provider-gave-up (exit 4), runtime-refused
  */
 export async function createSession(
   model: string | Uint8Array,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const provider = parseProvider(options.provider ?? 'cpu');
+  const provider = options.provider ?? CPU;
+  settleTf32([provider]);
   const name = options.name ?? (typeof model === 'string' ? model : 'the model');
   const refuse = (error: unknown) =>
+    gaveUp(provider, name, reasonOf(error)) ??
     errors.runtimeRefused(name, reasonOf(error), options.refusedExitCode ?? ExitCode.verificationFailed);
   const profile = options.profile ? makeProfileFolder() : undefined;
   // Errors reach the user as DiffxError; what ONNX Runtime logs besides would only be noise on standard error.
   env.logLevel = 'fatal';
   const settings: InferenceSession.SessionOptions = {
-    executionProviders: [provider],
+    executionProviders: [toBinding(provider)],
     graphOptimizationLevel: options.optimization ?? 'all',
     logSeverityLevel: 4,
     ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
@@ -68,10 +79,20 @@ export async function createSession(
   } catch (error) {
     profile?.discard();
     await session?.release();
-    const unavailable = provider === 'cpu' ? undefined : await whyUnavailable(provider);
-    if (unavailable !== undefined) throw errors.providerUnavailable(provider, unavailable);
-    throw error instanceof DiffxError ? error : refuse(error);
+    if (error instanceof DiffxError) throw error;
+    const problem = provider.provider === 'cpu' ? undefined : await whyUnavailable(provider);
+    if (problem) throw errors.providerUnavailable(provider.text, problem.missing, problem.remedy);
+    throw refuse(error);
   }
+}
+
+/** What has nothing to do with the model: the memory or the device is gone. */
+function gaveUp(provider: ProviderSpec, model: string, reason: string): DiffxError | undefined {
+  const { missing, remedy } = isOutOfMemory(reason)
+    ? outOfMemory()
+    : { missing: 'its device was lost', remedy: 'Look at the log of the driver, and run again.' };
+  if (!isOutOfMemory(reason) && !isDeviceLost(reason)) return undefined;
+  return errors.providerGaveUp(provider.text, model, missing, remedy);
 }
 
 /** Loads a model, hands the session to `use`, and releases it whatever happens. */

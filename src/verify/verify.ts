@@ -12,11 +12,12 @@ import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
 import { firstLayer, matchLayers } from './layer-order';
 import { Correspondence, checkStructure } from './outside';
+import { parseProviders } from './providers';
 import type { Check, VerifyReport } from './report';
 
 export interface VerifySettings extends CaseSettings {
-  /** Execution provider. Default cpu. */
-  readonly provider?: string;
+  /** Execution provider, as `--ep` gives it. Default cpu. */
+  readonly ep?: string | readonly string[];
 }
 
 /** A rewritten model beside its original, as far as verification needs to know them. */
@@ -44,7 +45,9 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     passed: checks.every(({ passed }) => passed),
     original: original.file.path,
     rewritten: rewritten.file.path,
-    provider: settings.provider ?? 'cpu',
+    provider: parseProviders(settings.ep)
+      .map(({ text }) => text)
+      .join(', '),
     keepsFunction: pair.keepsFunction,
     checks,
     firstDivergingLayer: firstLayer(checks, sites),

@@ -55,8 +55,21 @@ test('--atol decides how far apart outputs may be', () => {
   expect(run.code).toBe(1);
 });
 
-test('--provider: exit 2 for a name that does not exist', () => {
-  const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--provider', 'gpu'], folder);
-  expect(run.code).toBe(2);
-  expect(run.stderr).toMatch(/^error: 'gpu' is no execution provider/);
+test.each([
+  ['gpu', /^error: 'gpu' is no execution provider/],
+  ['cuda:fast=1', /^error: --ep cuda:fast=1: cuda has no option 'fast'\nhint: Options of cuda: device_id, /],
+  ['webgpu:1', /^error: --ep webgpu:1: webgpu takes no number of a device\n/],
+])('--ep %s: exit 2, before anything is done', (ep, says) => {
+  const run = diffx(['verify', 'nowhere.onnx', 'nowhere.onnx', '--ep', ep], folder);
+  expect([run.code, run.stdout]).toEqual([2, '']);
+  expect(run.stderr).toMatch(says);
+});
+
+test('--ep: exit 4 for a provider that is not there, with the command that installs it', () => {
+  const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--ep', 'coreml'], folder);
+  if (process.platform === 'darwin') return;
+  expect([run.code, run.stdout]).toEqual([4, '']);
+  expect(run.stderr).toMatch(
+    /^error: the execution provider 'coreml' is not available: .*\nhint: Run it on macOS/,
+  );
 });

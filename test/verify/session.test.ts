@@ -6,7 +6,7 @@ import { onnx } from 'onnx-proto';
 import { DiffxError } from '../../src/errors';
 import { DataType } from '../../src/onnx/data-types';
 import { parseProfile } from '../../src/verify/profile';
-import { parseProvider, whyUnavailable } from '../../src/verify/providers';
+import { parseProvider } from '../../src/verify/providers';
 import { createSession, withSession } from '../../src/verify/session';
 import type { Tensor } from '../../src/verify/tensor';
 import { addModel, oneNode } from './models';
@@ -104,17 +104,12 @@ test('what ONNX Runtime refuses is one line with its reason and the exit code of
   await session.release();
 });
 
-test('a provider that does not exist is exit 2, one that is not there is exit 4, a bad model is neither', async () => {
-  expect(parseProvider('cpu')).toBe('cpu');
-  const misspelt = await failure(createSession(addModel(), { provider: 'cdua' }));
-  expect(misspelt.message).toBe("'cdua' is no execution provider that diffx knows");
-  expect(misspelt.exitCode).toBe(2);
-  expect(await whyUnavailable('cpu')).toBeUndefined();
+test('a provider that is not there is exit 4, a bad model is not', async () => {
   // On no platform does onnxruntime-node have both.
-  const elsewhere = process.platform === 'darwin' ? 'dml' : 'coreml';
+  const elsewhere = parseProvider(process.platform === 'darwin' ? 'dml' : 'coreml');
   const absent = await failure(createSession(addModel(), { provider: elsewhere }));
   expect([absent.code, absent.exitCode]).toEqual(['provider-unavailable', 4]);
-  expect(absent.message).toContain(`'${elsewhere}' is not available: `);
+  expect(absent.message).toMatch(new RegExp(`'${elsewhere.text}' is not available: .* built without it$`));
 });
 
 test('the profile says which provider ran which node, and leaves no file behind', async () => {

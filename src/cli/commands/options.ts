@@ -23,3 +23,8 @@ export function numberOption(option: string, wanted: string): (text: string) => 
     return value;
   };
 }
+
+/** Collects the values of an option that may be given more than once. */
+export function repeated(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}

@@ -5,7 +5,7 @@ import { errors } from '../../errors';
 import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
 import type { Submit } from '../program';
-import { addCommonOptions, type CommonOptions, numberOption } from './options';
+import { addCommonOptions, type CommonOptions, numberOption, repeated } from './options';
 
 interface RewriteCommandOptions extends CommonOptions {
   readonly output?: string;
@@ -101,16 +101,12 @@ function addRewriteOptions(command: Command): void {
     )
     .option('--strict-weights', 'refuse a checkpoint that lacks new parameters or has keys of no use')
     .option('--verify', 'prove the result before it is written')
-    .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', append)
+    .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', repeated)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
     .option('-f, --force', 'overwrite files that exist');
 }
 
 const NORM_EPS = numberOption('--norm-eps', 'a number between 0 and 1');
-
-function append(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
 
 /** Commander keeps the last of two opposite options; that both were given is noted beside. */
 const NORM_OPTIONS = ['sublayer-norm', 'no-sublayer-norm'] as const;

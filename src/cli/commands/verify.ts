@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import { errors } from '../../errors';
+import { parseProviders } from '../../verify/providers/names';
+import { settleTf32 } from '../../verify/providers/tf32';
 import type { Submit } from '../program';
-import { addCommonOptions, type CommonOptions, numberOption } from './options';
+import { addCommonOptions, type CommonOptions, numberOption, repeated } from './options';
 
 interface VerifyOptions extends CommonOptions {
   readonly inputs?: string;
   readonly atol?: number;
-  readonly provider?: string;
+  readonly ep?: readonly string[];
   readonly seed?: number;
 }
 
@@ -38,13 +40,19 @@ export function addVerify(program: Command, submit: Submit): void {
       'largest absolute difference; default: by element type',
       numberOption('--atol', TOLERANCE),
     )
-    .option('--provider <name>', 'execution provider of ONNX Runtime (default: cpu)')
+    .option(
+      '--ep <provider>',
+      'execution provider, with options such as cuda:1 or cuda:device_id=1,use_tf32=1; may be repeated (default: cpu)',
+      repeated,
+    )
     .option('--seed <number>', 'seed of the inputs that are made (default: 0)', numberOption('--seed', SEED));
   addCommonOptions(command, 'say nothing; the exit code tells')
     .addHelpText('after', EXAMPLES)
     .action((original: string, rewritten: string, options: VerifyOptions) => {
       const { json, quiet, debug, ...settings } = options;
-      const { atol = 0, seed = 0 } = settings;
+      const { atol = 0, seed = 0, ep } = settings;
+      // Here, since the environment of the thread that does the work is a copy.
+      settleTf32(parseProviders(ep));
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
       if (!Number.isSafeInteger(seed) || seed < 0) throw errors.invalidNumber('--seed', String(seed), SEED);
       return submit('verify', { original, rewritten, ...settings }, options);
