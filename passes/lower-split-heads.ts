@@ -1,6 +1,7 @@
 import { Dim, type Shapes } from '../src/analyse';
 import type { LocatedSite } from '../src/attention/find';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
+import { knownView } from '../src/match/side';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
 import {
@@ -45,7 +46,7 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const builder = new Builder(site.scope, core.product, site.path);
   if (session.options.init === 'mirror') mirrorHalves(site, session.model);
   const { shapes } = session.found.analysis;
-  const layout = headAxisOf(core.probabilitiesView, site);
+  const layout = headAxisOf(knownView(core.probabilitiesView), site);
   const ordered = arrangeProbabilities(builder, core, core.probabilities);
   const probabilities = separateHeads(builder, ordered, layout, site.heads);
   const values = separateValues(builder, arrangeValues(builder, core), ordered, layout, site.heads);

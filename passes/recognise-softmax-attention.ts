@@ -1,4 +1,4 @@
-import { ancestors, followViews, type Shapes, type View } from '../src/analyse';
+import { ancestors, followViews, type LostView, type Shapes, type View } from '../src/analyse';
 import { plainScores } from '../src/attention/plain-scores';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
@@ -8,7 +8,7 @@ import type { Analysis } from '../src/match/context';
 import { fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
 import { projectionType } from '../src/match/projection';
-import { type Side, traceSide } from '../src/match/side';
+import { knownView, type Side, traceSide } from '../src/match/side';
 import { findScoreProduct, findValueProduct, refuseEscapes } from '../src/match/softmax-products';
 
 /**
@@ -40,6 +40,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   refuseEscapes(softmax, probabilities);
   const query = traceOperand(scores, queryIndex, scoring.queryWidth, softmax, analysis);
   const key = traceOperand(scores, keyIndex, scoring.keyWidth, softmax, analysis);
+  refuseSharedColumns(query, key);
   if (query.heads % key.heads !== 0 || query.width !== key.width) {
     fail(
       'heads-do-not-divide',
@@ -86,6 +87,15 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   };
 }
 
+/** Where nobody knows which columns are the heads of a side, none of them may belong to the other side as well. */
+function refuseSharedColumns(query: Side, key: Side): void {
+  if (query.projection.node !== key.projection.node) return;
+  for (const { operandView } of [query, key]) {
+    const mine = new Set(query.columns);
+    if ('node' in operandView && key.columns.some((column) => mine.has(column))) knownView(operandView);
+  }
+}
+
 /** The element type of a projection's weight stands for that of the attention. */
 function elementType(side: Side): number {
   return projectionType(side.projection);
@@ -111,29 +121,28 @@ function traceOperand(
   return traceSide(operand, widthAxis, undefined, softmax, dataflow, shapes);
 }
 
-/** The layout of the probabilities in terms of the columns of the queries. */
+/** The layout of the probabilities in terms of the columns of the queries, or where it was lost. */
 function followScores(
   scores: Node,
   layout: ScoreLayout,
   query: Side,
   probabilities: Value,
   shapes: Shapes,
-): View {
+): View | LostView {
   const output = scores.outputs[0];
   const shape = shapes.shape(output);
   if (!output || !shape) fail('layout-lost', scores, 'scores of known rank', 'an unknown rank');
+  if ('node' in query.operandView) return query.operandView;
   const start = scoreView(layout, query.operandView, shape);
   const stop = new Set([output]);
   const view = followViews(shapes, new Map([[output, start]]), ancestors(probabilities, stop)).get(
     probabilities,
   );
-  if (!view) fail('layout-lost', scores, 'probabilities that come from the scores', 'no path');
-  if ('node' in view) fail('layout-lost', view.node, 'an operator that keeps heads apart', view.found);
-  return view;
+  return view ?? fail('layout-lost', scores, 'probabilities that come from the scores', 'no path');
 }
 
 /** A view with its axes in the order of [.., S, T]. */
-function arranged(view: View, { arrangement }: ValueLayout): View {
-  if (!arrangement) return view;
+function arranged(view: View | LostView, { arrangement }: ValueLayout): View | LostView {
+  if (!arrangement || 'node' in view) return view;
   return { ...view, axes: arrangement.probabilities.map((axis) => view.axes[axis] ?? []) };
 }

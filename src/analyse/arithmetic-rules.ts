@@ -43,7 +43,7 @@ export const arithmetic: Record<string, (a: Dim, b: Dim) => Dim | undefined> = {
   Mul: (a, b) => a.times(b),
   Div: (a, b) => {
     if (a.value !== undefined && b.value) return Dim.of(Math.trunc(a.value / b.value));
-    return a.dividedBy(b) ?? Dim.symbol(`floor((${a})/(${b}))`);
+    return a.flooredBy(b);
   },
   Mod: (a, b) => (a.value !== undefined && b.value ? Dim.of(a.value % b.value) : undefined),
   Min: (a, b) =>

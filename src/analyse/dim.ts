@@ -51,6 +51,11 @@ export class Dim {
     return entry !== undefined && entry[1] === 1 && entry[0] !== '' && !entry[0].includes('*');
   }
 
+  /** True for one symbol that the model itself gives a dimension: not an unknown one, not a rounded quotient. */
+  get isName(): boolean {
+    return this.isSymbol && !this.isUnknown && !this.toString().startsWith(ROUNDED);
+  }
+
   /** True if it is, or contains, a dimension nothing is known of. */
   get isUnknown(): boolean {
     return [...this.terms.keys()].some((key) => key.includes('?'));
@@ -105,6 +110,38 @@ export class Dim {
     return Dim.#from(terms);
   }
 
+  /**
+   * The quotient, rounded down. What the divisor, a number, divides is taken out of the rounding, so that sizes that
+   * are equal look equal: floor((2 n + 3) / 2) is n + 1. Symbols are sizes, so at least 1; where the dividend may be
+   * negative nevertheless, rounding down and towards zero (as the operator Div does) would differ, and nothing is
+   * taken out.
+   */
+  flooredBy(divisor: Dim): Dim {
+    const exact = this.dividedBy(divisor);
+    const by = divisor.value;
+    if (exact) return exact;
+    if (by === undefined || by <= 0 || !this.#isNotNegative()) return rounded(this, divisor);
+    const [whole, rest] = [new Map<string, number>(), new Map<string, number>()];
+    for (const [key, coefficient] of this.terms) {
+      const quotient = Math.floor(coefficient / by);
+      const taken = key === '' || coefficient % by === 0 ? quotient : 0;
+      whole.set(key, taken);
+      rest.set(key, coefficient - taken * by);
+    }
+    const left = Dim.#from(rest);
+    const part = left.value === undefined ? rounded(left, divisor) : Dim.of(Math.floor(left.value / by));
+    return Dim.#from(whole).plus(part);
+  }
+
+  #isNotNegative(): boolean {
+    const constant = this.terms.get('') ?? 0;
+    const others = [...this.terms].filter(([key]) => key !== '').map(([, coefficient]) => coefficient);
+    return (
+      others.every((coefficient) => coefficient > 0) &&
+      others.reduce((all, coefficient) => all + coefficient, constant) >= 0
+    );
+  }
+
   /** Division by several terms, where the quotient is a single one. */
   #dividedBySum(divisor: Dim): Dim | undefined {
     const [first] = divisor.terms;
@@ -137,11 +174,19 @@ export class Dim {
   toString(): string {
     if (this.terms.size === 0) return '0';
     return [...this.terms]
+      .sort(([a], [b]) => Number(a === '') - Number(b === '') || (a < b ? -1 : 1))
       .map(([key, coefficient]) =>
         key === '' ? `${coefficient}` : coefficient === 1 ? key : `${coefficient}*${key}`,
       )
       .join(' + ');
   }
+}
+
+/** How a quotient that is rounded down begins, as a symbol. */
+const ROUNDED = 'floor(';
+
+function rounded(dividend: Dim, divisor: Dim): Dim {
+  return Dim.symbol(`${ROUNDED}(${dividend})/(${divisor}))`);
 }
 
 function symbols(monomial: string): string[] {

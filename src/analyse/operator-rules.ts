@@ -2,6 +2,7 @@ import { arithmetic, arithmeticRules, combineElements } from './arithmetic-rules
 import { broadcast, Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
 import { layoutRules } from './layout-rules';
+import { spatialRules } from './spatial-rules';
 
 /** Operators that give a tensor of the shape of their first input, from whatever domain. */
 const SAME_SHAPE = [
@@ -211,25 +212,17 @@ function attention(context: RuleContext): readonly Fact[] {
   return [{ shape: [...query.slice(0, 2), width ?? Dim.unknown()] }];
 }
 
-function conv(context: RuleContext): readonly Fact[] {
-  const shape = context.shape(0);
-  const channels = context.shape(1)?.[0];
-  return [
-    {
-      shape: shape?.map((dim, axis) =>
-        axis === 0 ? dim : axis === 1 && channels ? channels : Dim.unknown(),
-      ),
-    },
-  ];
+/** The indices of all elements, where all of one constant other than zero: how exporters count up to a size. */
+function nonZero({ node, fact, model }: RuleContext): readonly Fact[] {
+  const [input] = node.inputs;
+  const shape = fact(input).shape;
+  const filled = input?.producer?.is('ConstantOfShape') ? input.producer.tensor('value') : undefined;
+  const bytes = filled && model.bytes(filled);
+  const count = shape && bytes?.some((byte) => byte !== 0) ? Dim.product(shape) : Dim.unknown();
+  return [{ shape: [shape ? Dim.of(shape.length) : Dim.unknown(), count] }];
 }
 
-/** Operators that keep batch and channels, and change the sizes behind them. */
-function pooled(context: RuleContext): readonly Fact[] {
-  const shape = context.shape(0);
-  return [{ shape: shape?.map((dim, axis) => (axis < 2 ? dim : Dim.unknown())) }];
-}
-
-const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules }));
+const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules, ...spatialRules }));
 for (const op of SAME_SHAPE) rules.set(op, sameShape);
 for (const op of BROADCAST) rules.set(op, broadcasting);
 for (const op of REDUCE) rules.set(op, reduce);
@@ -242,19 +235,9 @@ for (const op of [
   'Gemm',
 ])
   rules.set(op, matMul);
-for (const op of ['Conv', 'ConvInteger']) rules.set(op, conv);
-for (const op of [
-  'AveragePool',
-  'GlobalAveragePool',
-  'GlobalMaxPool',
-  'LpPool',
-  'MaxPool',
-  'Resize',
-  'Upsample',
-])
-  rules.set(op, pooled);
 rules.set('QLinearMatMul', (context) => [{ shape: matMulShape(context.shape(0), context.shape(3)) }]);
 rules.set('Einsum', einsum);
+rules.set('NonZero', nonZero);
 rules.set('Attention', (context) => (context.node.domain === '' ? attention(context) : [NOTHING]));
 rules.set('MatMulNBits', (context) => withLastDim(context, Dim.of(context.node.int('N') ?? 0)));
 rules.set('MultiHeadAttention', (context) => {

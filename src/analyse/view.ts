@@ -92,10 +92,6 @@ function splitAtom(atom: Atom, outer: Dim, inner: Dim): [Atom, Atom] {
   }
 }
 
-function isNamed(size: Dim): boolean {
-  return size.isSymbol && !size.isUnknown;
-}
-
 /** Takes atoms off one end of `atoms` until they make up `size`; undefined (and unchanged) where that is not possible. */
 function take(atoms: Atom[], size: Dim, fromEnd: boolean): Atom[] | undefined {
   const rest = [...atoms];
@@ -121,7 +117,7 @@ function take(atoms: Atom[], size: Dim, fromEnd: boolean): Atom[] | undefined {
     }
     // Two names for one dimension: exporters give the batch of the mask and of the ids a symbol each.
     const sameSize = need.onlySymbol;
-    if (sameSize && isNamed(sameSize) && isNamed(atom.size) && atom.kind !== 'column') {
+    if (sameSize?.isName && atom.size.isName && atom.kind !== 'column') {
       taken.push(atom);
       need = need.dividedBy(sameSize) ?? Dim.of(1);
       continue;
@@ -151,13 +147,37 @@ export function regroup(atoms: readonly Atom[], sizes: readonly Dim[]): Atom[][]
   for (; to > from + 1; to--) {
     const size = sizes[to - 1];
     const axis = size && take(rest, size, true);
-    if (!axis) return undefined;
+    if (!axis) break;
     back.unshift(axis);
+  }
+  if (to > from + 1) {
+    const middle = splitLead(rest, sizes.slice(from, to));
+    return middle && [...front, ...middle, ...back];
   }
   if (from === sizes.length) return rest.length === 0 ? front : undefined;
   const [wanted, left] = [sizes[from]?.value, axisSize(rest).value];
   if (wanted !== undefined && left !== undefined && wanted !== left) return undefined;
   return [...front, rest, ...back];
+}
+
+/**
+ * One atom that runs over rows, divided into axes of sizes that need not be known to divide it: whoever reshapes it so
+ * makes sure of that. Not for columns, where it must be known which is which.
+ */
+function splitLead([only, ...others]: readonly Atom[], sizes: readonly Dim[]): Atom[][] | undefined {
+  if (!only || only.kind === 'column' || others.length > 0) return undefined;
+  const parts: Atom[][] = [];
+  let rest: Atom = only;
+  for (const [index, size] of sizes.entries()) {
+    const inner = Dim.product(sizes.slice(index + 1));
+    if (index === sizes.length - 1) parts.push([{ ...rest, size }]);
+    else {
+      const [first, second] = splitAtom(rest, size, inner);
+      parts.push(size.value === 1 ? [] : [first]);
+      rest = second;
+    }
+  }
+  return parts;
 }
 
 /** Cuts `length` elements from `start` on, `step` apart, out of an axis; undefined where the atoms do not allow it. */

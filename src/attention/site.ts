@@ -1,4 +1,4 @@
-import type { View } from '../analyse';
+import type { LostView, View } from '../analyse';
 import type { Graph, Node, Use, Value } from '../ir';
 import type { Arrangement } from '../match/product';
 import type { Side } from '../match/side';
@@ -52,8 +52,8 @@ export interface WrittenOutCore {
   readonly output: Value;
   /** How the product differs from MatMul of [.., S, T] and [.., T, E]; undefined where it does not. */
   readonly arrangement: Arrangement | undefined;
-  /** Layout of the probabilities as [.., S, T]: view of the columns of the query projection, keys on the last axis. */
-  readonly probabilitiesView: View;
+  /** Layout of the probabilities as [.., S, T]: view of the columns of the query projection, keys on the last axis; or where it was lost. */
+  readonly probabilitiesView: View | LostView;
   /** Scale and bias, where the scores are nothing but scale * Q * K^T + bias with Q and K of rank 4. */
   readonly plain: PlainScores | undefined;
 }

@@ -12,6 +12,7 @@ import {
   isLayout,
   isPure,
   type LeadAtom,
+  type LostView,
   projectionView,
   regroup,
   type Shapes,
@@ -106,7 +107,14 @@ export interface Side {
   readonly headUnits: number;
   /** The operand of the product of scores, or the input of the fused operator. */
   readonly operand: Value;
-  readonly operandView: View;
+  /** Where it was lost, only copies of the whole side are possible: nobody knows where its heads are. */
+  readonly operandView: View | LostView;
+}
+
+/** A view that a rewrite cannot do without. */
+export function knownView(view: View | LostView): View {
+  if ('axes' in view) return view;
+  return fail('layout-lost', view.node, 'an operator that keeps heads apart', view.found);
 }
 
 /** Some columns of a projection, a stride apart. */
@@ -144,31 +152,41 @@ export function traceSide(
   }
   const leading = shapes.shape(projection.output)?.slice(0, -1);
   if (!leading) fail('layout-lost', projection.node, 'a projection of known rank', 'an unknown rank');
-  const start = new Map([[projection.output, projectionView(leading, projection.outFeatures)]]);
   const path = descendants([projection.output], ancestors(operand, new Set([projection.output])));
-  const views = followViews(shapes, start, path);
-  const operandView = views.get(operand);
-  if (!operandView)
+  const whole = projectionView(leading, projection.outFeatures);
+  const views = followViews(shapes, new Map([[projection.output, whole]]), path);
+  const reached = views.get(operand);
+  if (!reached)
     fail('layout-lost', anchor, `'${operand.name}' to come from '${projection.node.label}'`, 'no path');
-  if ('node' in operandView) {
-    fail('layout-lost', operandView.node, 'an operator that keeps heads apart', operandView.found);
-  }
-  const split = splitColumns(operandView, widthAxis, headCount, projection, anchor);
-  const own = columnCount(operandView);
+  const heads = 'axes' in reached ? splitColumns(reached, widthAxis, headCount, anchor) : undefined;
+  const mixed = heads?.headAtoms.some((atom) => atom.stride === undefined);
+  const operandView = mixed
+    ? { node: projection.node, found: 'columns of different heads combined' }
+    : reached;
   const pathNodes = new Set(path);
-  const onPath = [projection.output, ...path.flatMap((node) => node.outputs)].filter(
-    (value): value is Value => {
-      const seen = value && views.get(value);
-      if (!seen || !('axes' in seen) || columnCount(seen) !== own || !isPure(seen)) return false;
-      return value === operand || value.readers.some((reader) => pathNodes.has(reader));
-    },
-  );
-  const separated = onPath.find((value) => dominates(value, projection.output, operand, path));
-  const view = separated && views.get(separated);
-  const finest = views.get(onPath.at(-1) ?? operand);
-  if (!separated || !view || !('axes' in view) || !finest || !('axes' in finest)) {
+  const pure = [projection.output, ...path.flatMap((node) => node.outputs)].flatMap((value) => {
+    const seen = value && views.get(value);
+    if (!value || !seen || !('axes' in seen) || !isPure(seen)) return [];
+    const used = value === operand || value.readers.some((reader) => pathNodes.has(reader));
+    return used ? [{ value, view: seen, columns: columnCount(seen) }] : [];
+  });
+  const lost = 'node' in operandView ? operandView : undefined;
+  const passed = (value: Value) => dominates(value, projection.output, operand, path);
+  const own = lost
+    ? pure.findLast(({ value }) => passed(value))?.columns
+    : columnCount(knownView(operandView));
+  const onPath = pure.filter(({ columns }) => columns === own);
+  const finest = onPath.at(-1)?.view;
+  const start = onPath.find(({ value }) => passed(value));
+  if (own === undefined || !start || !finest) {
     fail('columns-mixed', projection.node, `a value with the ${own} columns of this side alone`, 'none');
   }
+  const { value: separated, view } = start;
+  const width = shapes.shape(operand)?.[widthAxis ?? -1]?.value;
+  const split =
+    lost || !heads
+      ? countedHeads(widthAxis === undefined ? own / (headCount ?? 1) : width, own, operandView)
+      : heads;
   const units = columnUnits(finest, split, projection);
   const columns = enumerateColumns(units.all, finest.offset);
   const before = new Set(ancestors(separated, new Set([projection.output])));
@@ -203,8 +221,12 @@ export function traceSide(
 /** True if everything that flows from a projection to an operand passes through a value. */
 function dominates(value: Value, from: Value, to: Value, path: readonly Node[]): boolean {
   if (value === from || value === to) return true;
-  const around = path.filter((node) => !node.outputs.includes(value));
-  return !descendants([from], around).some((node) => node.outputs.includes(to));
+  const reached = new Set<Value>([from]);
+  for (const node of path) {
+    if (!dataInputs(node).some((input) => reached.has(input))) continue;
+    for (const output of node.outputs) if (output && output !== value) reached.add(output);
+  }
+  return !reached.has(to);
 }
 
 interface HeadSplit {
@@ -213,26 +235,24 @@ interface HeadSplit {
   readonly headAtoms: readonly ColumnAtom[];
 }
 
+/** Heads by their count alone, where nobody knows which columns they are. */
+function countedHeads(width: number | undefined, columns: number, view: View | LostView): HeadSplit {
+  const heads = columns / (width ?? 0);
+  if (!Number.isInteger(heads)) knownView(view);
+  return { heads, headAtoms: [] };
+}
+
 /** Tells which columns of an operand number heads and which run along the width. */
 function splitColumns(
   view: View,
   widthAxis: number | undefined,
   headCount: number | undefined,
-  projection: Projection,
   anchor: Node,
 ): HeadSplit {
   const headAtoms = widthAxis === undefined ? leadingHeads(view, headCount) : headAxes(view, widthAxis);
   if (!headAtoms) {
     const width = widthAxis === undefined ? 'the last axis' : `axis ${widthAxis}`;
     fail('heads-unknown', anchor, `heads and a width on ${width}`, 'columns that do not divide so');
-  }
-  if (headAtoms.some((atom) => atom.stride === undefined)) {
-    fail(
-      'columns-mixed',
-      projection.node,
-      'heads that stay apart up to the scores',
-      'columns of different heads combined',
-    );
   }
   return { heads: headAtoms.reduce((all, atom) => all * (atom.size.value ?? Number.NaN), 1), headAtoms };
 }
@@ -277,6 +297,8 @@ function columnUnits(
     const span = inside.reduce((all, head) => all * head.size, 1);
     if (left > 1) width.push({ size: left, stride: outer ? atom.stride * span : atom.stride });
   }
+  // Which of them are heads is not known: in the order of the projection.
+  if (heads.length === 0) width.sort((a, b) => b.stride - a.stride);
   return { all: [...heads, ...width], heads: heads.length };
 }
 

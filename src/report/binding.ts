@@ -1,4 +1,4 @@
-import type { Atom, View } from '../analyse';
+import type { Atom, LostView, View } from '../analyse';
 import { axisSize } from '../analyse';
 import type { AttentionSite, Side } from '../attention/site';
 import type { Binding, BoundSide } from './inspection';
@@ -48,7 +48,9 @@ function describeSide(side: Side): BoundSide {
 }
 
 /** A view as `[batch, 4:8, sequence, 8:1]`: leading axes by their size, columns as size:stride. */
-export function describeView({ axes, offset }: View): string {
+export function describeView(view: View | LostView): string {
+  if ('node' in view) return `lost at '${view.node.label}': ${view.found}`;
+  const { axes, offset } = view;
   const text = axes.map((axis) => axis.map(describeAtom).join(' ') || axisSize(axis).toString()).join(', ');
   return offset === 0 ? `[${text}]` : `[${text}] from column ${offset}`;
 }

@@ -2,6 +2,7 @@ import type { LocatedSite } from '../attention/find';
 import type { WrittenOutCore } from '../attention/site';
 import type { Graph, Node, Use, Value } from '../ir';
 import { fail } from '../match/outcome';
+import { knownView } from '../match/side';
 import type { RewriteOptions } from './options';
 
 /** Who reads the attention map beside the product with values. */
@@ -51,7 +52,7 @@ function firstOther(start: Node, allowed: readonly string[]): Node | undefined {
 
 /** The declared types of outputs that show the map of half as many heads, itself or as a copy. */
 export function halveHeads(scope: Graph, map: Value, core: WrittenOutCore, heads: number): void {
-  const { axes } = core.probabilitiesView;
+  const { axes } = knownView(core.probabilitiesView);
   const axis = core.arrangement ? -1 : axes.findIndex((atoms) => atoms.some(({ kind }) => kind === 'column'));
   const open = [map];
   for (let value = open.pop(); value; value = open.pop()) {

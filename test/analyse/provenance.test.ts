@@ -178,7 +178,7 @@ describe('what is combined is not taken for a column', () => {
         'joined',
         `${split}, float[1, 2, 5, 4] past = {...}`,
       ),
-    ).toBe('B | 2@4 | 5 + S | 4@1 + 0');
+    ).toBe('B | 2@4 | S + 5 | 4@1 + 0');
   });
 
   test('a product mixes the last axis and nothing else', () => {

@@ -1,5 +1,5 @@
 /** Shapes and shape arithmetic of real exports, against the shapes and numbers of every value in a run. */
-import { Dim, Shapes } from '../../src/analyse';
+import { type Dim, Shapes } from '../../src/analyse';
 import { declaredShape, load, type Model, type Value } from '../../src/ir';
 import { readModel } from '../../src/onnx';
 import { DataType } from '../../src/onnx/data-types';
@@ -25,11 +25,22 @@ class Bindings {
   resolve(dim: Dim, found: number): number | string {
     if (dim.value !== undefined) return dim.value;
     const name = dim.toString();
-    if (dim.isSymbol && !this.#numbers.has(name)) this.#numbers.set(name, found);
-    let rest = dim;
-    for (const [symbol, number] of this.#numbers) rest = rest.substitute(symbol, Dim.of(number));
-    return rest.value ?? name;
+    const known = evaluate(name, this.#numbers);
+    if (known !== undefined) return known;
+    if (!dim.isSymbol) return name;
+    this.#numbers.set(name, found);
+    return found;
   }
+}
+
+/** The value of a dimension as it is printed, rounded quotients included; undefined if it has an unknown symbol. */
+function evaluate(text: string, numbers: ReadonlyMap<string, number>): number | undefined {
+  const formula = text
+    .replaceAll('·', '*')
+    .replaceAll(/\?\d+|[A-Za-z_][\w.]*/g, (name) =>
+      name === 'floor' ? 'Math.floor' : String(numbers.get(name) ?? '?'),
+    );
+  return formula.includes('?') ? undefined : Number(new Function(`return ${formula}`)());
 }
 
 interface Wrong {

@@ -161,21 +161,6 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
-    what: 'heads in an order that no projection has',
-    code: 'columns-mixed',
-    node: 'q_proj',
-    says: 'columns of different heads combined',
-    change: [
-      ['split = {0, 0, 2, 4}', 'split = {0, 0, 4, 2}'],
-      [
-        line('q_heads'),
-        `["q_heads"] Q4 = Transpose <perm = [0, 2, 1, 3]> (q_BSHD)
-         ["halves"] front, rest = Split <axis = 1> (Q4)
-         ["swap"] Q = Concat <axis = 1> (rest, front)`,
-      ],
-    ],
-  },
-  {
     what: 'a shape that only the run knows',
     code: 'operator-form',
     node: 'scores',
@@ -183,20 +168,6 @@ const nearMisses: readonly NearMiss[] = [
     change: [
       ['(float[B, S, 8] x)', '(float[B, S, 8] x, int64[4] shape)'],
       ['Reshape (q, split)', 'Reshape (q, shape)'],
-    ],
-  },
-  {
-    what: 'a head that only the run knows',
-    code: 'layout-lost',
-    node: 'pick',
-    says: 'it picks columns that are not known before the model runs',
-    change: [
-      ['(float[B, S, 8] x)', '(float[B, S, 8] x, int64 which)'],
-      [
-        line('q_heads'),
-        '["pick"] head = Gather <axis = 2> (q_BSHD, which)\n["alone"] Q = Unsqueeze (head, axis)',
-      ],
-      ['  float scale', '  int64[1] axis = {1},\n  float scale'],
     ],
   },
   {
