@@ -3,6 +3,7 @@ import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite } from '../src/attention/site';
 import type { Node } from '../src/ir';
 import type { Analysis } from '../src/match/context';
+import { traceKeys } from '../src/match/fed-keys';
 import { fail } from '../src/match/outcome';
 import { projectionType } from '../src/match/projection';
 import { traceSide } from '../src/match/side';
@@ -31,7 +32,7 @@ function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
   const heads = (attribute: string) => (merged ? (node.int(attribute) ?? 0) : undefined);
   const widthAxis = merged ? undefined : frontAxis(-1, rank);
   const q = traceSide(query, widthAxis, heads('q_num_heads'), node, dataflow, shapes);
-  const k = traceSide(key, widthAxis, heads('kv_num_heads'), node, dataflow, shapes);
+  const k = traceKeys(key, widthAxis, heads('kv_num_heads'), q, node, dataflow, shapes);
   const width = shapes.shape(values)?.at(-1)?.value;
   if (width === undefined) fail('heads-unknown', node, 'values of known width', 'a width that is no number');
   const mask = [node.inputs[3] ? 'attn_mask' : '', node.int('is_causal') === 1 ? 'causal' : ''].filter(

@@ -5,6 +5,7 @@ import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
 import { describeTraits } from '../src/attention/traits';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
+import { traceKeys } from '../src/match/fed-keys';
 import { fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
 import { projectionType } from '../src/match/projection';
@@ -38,9 +39,24 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   const { scores, layout: scoring } = findScoreProduct(softmax, probabilities, analysis);
   const { queryIndex, keyIndex } = scoring;
   refuseEscapes(softmax, probabilities);
-  const query = traceOperand(scores, queryIndex, scoring.queryWidth, softmax, analysis);
-  const key = traceOperand(scores, keyIndex, scoring.keyWidth, softmax, analysis);
-  refuseSharedColumns(query, key);
+  const query = traceSide(
+    operandOf(scores, queryIndex, analysis),
+    scoring.queryWidth,
+    undefined,
+    softmax,
+    analysis.dataflow,
+    shapes,
+  );
+  const key = traceKeys(
+    operandOf(scores, keyIndex, analysis),
+    scoring.keyWidth,
+    undefined,
+    query,
+    softmax,
+    analysis.dataflow,
+    shapes,
+  );
+  if (isProjected(key)) refuseSharedColumns(query, key);
   if (query.heads % key.heads !== 0 || query.width !== key.width) {
     fail(
       'heads-do-not-divide',
@@ -101,13 +117,7 @@ function elementType(side: Side): number {
   return projectionType(side.projection);
 }
 
-function traceOperand(
-  scores: Node,
-  index: number,
-  widthAxis: number,
-  softmax: Node,
-  { shapes, dataflow }: Analysis,
-): Side {
+function operandOf(scores: Node, index: number, { shapes }: Analysis): Value {
   const operand = scores.inputs[index];
   const rank = shapes.shape(operand)?.length;
   if (!operand || rank === undefined || rank < 3) {
@@ -118,7 +128,7 @@ function traceOperand(
       `${rank ?? 'an unknown number of'} axes`,
     );
   }
-  return traceSide(operand, widthAxis, undefined, softmax, dataflow, shapes);
+  return operand;
 }
 
 /** The layout of the probabilities in terms of the columns of the queries, or where it was lost. */

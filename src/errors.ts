@@ -242,6 +242,13 @@ export const errors = {
       'diffx inspect --explain shows more; --allow-partial leaves them as they are.',
       { reasons },
     ),
+  halfACache: (path: string, where: string, layer: string) =>
+    new DiffxError(
+      'half-a-cache',
+      ExitCode.unrewritten,
+      `${path}: ${where} holds keys that are not those of a rewritten attention, where another branch gives those of ${layer}`,
+      'Use --split-heads, which leaves caches as they are.',
+    ),
   brokenGraph: (pass: string, violations: readonly string[]) =>
     new DiffxError(
       'broken-graph',

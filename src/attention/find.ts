@@ -5,7 +5,7 @@ import { Analysis } from '../match/context';
 import { attempt, type Reason } from '../match/outcome';
 import { attentionPath, nearbyLayer, pathKind, pathNumbers } from './path';
 import type { Recogniser } from './recogniser';
-import type { AttentionSite } from './site';
+import { type AttentionSite, isProjected, projectedSides } from './site';
 
 /** An attention with its place in the model. */
 export interface LocatedSite extends AttentionSite {
@@ -58,11 +58,25 @@ export function findAttention(model: Model, recognisers: readonly Recogniser[]):
 }
 
 /** What tells one set of attention weights from another: the stored query and key weights. */
-function weightKey({ query, key }: AttentionSite): string {
-  const side = ({ projection, columns }: AttentionSite['query']) =>
-    `${projection.tensor.name ?? ''}@${columns[0] ?? 0}`;
-  const source = (site: AttentionSite['query']) => constantSource(site.projection.weight).name || side(site);
-  return `${side(query)}|${source(query)}|${side(key)}|${source(key)}`;
+function weightKey(site: AttentionSite): string {
+  return projectedSides(site).map(sideKey).join('|');
+}
+
+function sideKey({ projection, columns }: AttentionSite['query']): string {
+  const side = `${projection.tensor.name ?? ''}@${columns[0] ?? 0}`;
+  return `${side}|${constantSource(projection.weight).name || side}`;
+}
+
+/**
+ * Attentions whose keys are fed are told by their queries: where another branch of the model projects the keys, it is the
+ * same attention.
+ */
+function weightKeys(sites: readonly AttentionSite[]): string[] {
+  const projected = new Map<string, string>();
+  for (const site of sites) if (isProjected(site.key)) projected.set(sideKey(site.query), weightKey(site));
+  return sites.map(
+    (site) => projected.get(isProjected(site.key) ? '' : sideKey(site.query)) ?? weightKey(site),
+  );
 }
 
 function locate(sites: readonly AttentionSite[]): LocatedSite[] {
@@ -70,8 +84,9 @@ function locate(sites: readonly AttentionSite[]): LocatedSite[] {
   const taken = new Set<string>();
   const uses = new Map<string, number>();
   const guessed = guessPaths(sites.filter((site) => attentionPath(site) === undefined));
-  const named = sites.map((site) => {
-    const weights = weightKey(site);
+  const keys = weightKeys(sites);
+  const named = sites.map((site, index) => {
+    const weights = keys[index] ?? '';
     let path = pathByWeights.get(weights);
     if (path === undefined) {
       path = uniquePath(attentionPath(site) ?? guessed.get(site) ?? `attention.${pathByWeights.size}`, taken);

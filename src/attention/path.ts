@@ -1,7 +1,7 @@
 import { constantSource } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Projection } from '../match/projection';
-import type { AttentionSite } from './site';
+import { type AttentionSite, projectedSides } from './site';
 
 /**
  * Module paths: where in the exported PyTorch (or other) module tree a node or a weight belongs. Exporters leave it in
@@ -86,7 +86,7 @@ function parent(path: string): string {
 
 /** The module path of an attention as the exporter left it; undefined where it left none. */
 export function attentionPath(site: Pick<AttentionSite, 'query' | 'key' | 'anchor'>): string | undefined {
-  const projections = [site.query.projection, site.key.projection];
+  const projections = projectedSides(site).map(({ projection }) => projection);
   const owners = projections.map(owner).filter((each) => each !== undefined);
   const scope = moduleOfNode(site.anchor);
   if (owners.length > 0) {

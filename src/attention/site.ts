@@ -1,9 +1,12 @@
 import type { LostView, View } from '../analyse';
 import type { Graph, Node, Use, Value } from '../ir';
+import { type FedKeys, isProjected } from '../match/fed-keys';
 import type { Arrangement } from '../match/product';
-import type { Side } from '../match/side';
+import type { HeadedSide, Side } from '../match/side';
 
-export type { ColumnUnit, Side } from '../match/side';
+export type { FedKeys } from '../match/fed-keys';
+export type { ColumnUnit, HeadedSide, Side } from '../match/side';
+export { isProjected };
 
 /**
  * An attention, whoever exported it: what every recogniser reduces to and every lowering reads.
@@ -18,7 +21,7 @@ export interface AttentionSite {
   readonly recogniser: string;
   readonly scope: Graph;
   readonly query: Side;
-  readonly key: Side;
+  readonly key: Side | FedKeys;
   readonly core: WrittenOutCore | OperatorCore;
   /** H. */
   readonly heads: number;
@@ -32,6 +35,16 @@ export interface AttentionSite {
   readonly dataType: number;
   /** For people: how scores come about. */
   readonly traits: SiteTraits;
+}
+
+/** The sides that linear layers of the graph compute: both, or the queries alone. */
+export function projectedSides({ query, key }: Pick<AttentionSite, 'query' | 'key'>): Side[] {
+  return isProjected(key) ? [query, key] : [query];
+}
+
+/** How many columns make up the heads of a side. */
+export function columnsOf({ heads, width }: HeadedSide): number {
+  return heads * width;
 }
 
 /** Attention written out in operators. */

@@ -1,14 +1,15 @@
 import { ancestors, type Dataflow, dataInputs, descendants, isShapeReader, smallConstant } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from '../match/context';
-import type { Side } from '../match/side';
+import { type FedKeys, isProjected } from '../match/fed-keys';
+import type { HeadedSide, Side } from '../match/side';
 import type { PlainScores, SiteTraits } from './site';
 
 interface ScoreParts {
   readonly scores: Node;
   readonly softmax: Node;
   readonly query: Side;
-  readonly key: Side;
+  readonly key: Side | FedKeys;
   readonly plain: PlainScores | undefined;
 }
 
@@ -22,7 +23,7 @@ export function describeTraits(parts: ScoreParts, analysis: Analysis): SiteTrait
   };
 }
 
-function slice(value: Value, side: Side): Node[] {
+function slice(value: Value, side: HeadedSide): Node[] {
   return descendants([side.separated], ancestors(value, new Set([side.separated])));
 }
 
@@ -76,15 +77,16 @@ function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
 }
 
 function describePositions({ query, key }: ScoreParts): string {
-  const behind = (side: Side) => ancestors(side.operand, new Set([side.separated]));
+  const behind = (side: HeadedSide) => ancestors(side.operand, new Set([side.separated]));
   const nodes = [...behind(query), ...behind(key)];
   if (nodes.some((node) => node.opType === 'RotaryEmbedding')) return 'rotary';
   const waves = (start: Node[]) => start.some((node) => node.is('Cos', 'Sin'));
   return waves(nodes) ? 'rotary' : 'none in scores';
 }
 
-/** Whether keys are joined with keys that are fed. */
-function describeCache(key: Side): string {
+/** Whether keys are joined with keys that are fed, or are fed themselves. */
+function describeCache(key: Side | FedKeys): string {
+  if (!isProjected(key)) return `keys '${key.separated.name}'`;
   const joins = slice(key.operand, key).filter((node) =>
     node.is('Concat', 'ScatterND', 'ScatterElements', 'TensorScatter'),
   );

@@ -83,24 +83,17 @@ function isUnresolvedLayer(node: Node, dataflow: Dataflow, shapes: Shapes): bool
   );
 }
 
-/** Queries or keys, from their projection to the product of scores. */
-export interface Side {
-  readonly projection: Projection;
-  /** Number of axes of the projected value. */
-  readonly projectionRank: number;
+/** Queries or keys, from where they are told apart from everything else to the product of scores. */
+export interface HeadedSide {
   /**
    * The first value that holds the columns of this side and no others, laid out as `view` says: the projection's
-   * output itself, or a part of a packed one.
+   * output itself, a part of a packed one, or an input of the model.
    */
   readonly separated: Value;
   readonly view: View;
-  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
-  readonly between: readonly Node[];
   /** Number of heads, and width of each. */
   readonly heads: number;
   readonly width: number;
-  /** Column of the projection that holds width position w of head i, at index i * width + w. */
-  readonly columns: Int32Array;
   /** Sizes and strides of the column atoms, head atoms before width atoms, in head-major order. */
   readonly units: readonly ColumnUnit[];
   /** How many of `units` number heads. */
@@ -115,6 +108,17 @@ export interface Side {
 export function knownView(view: View | LostView): View {
   if ('axes' in view) return view;
   return fail('layout-lost', view.node, 'an operator that keeps heads apart', view.found);
+}
+
+/** Queries or keys, from their projection to the product of scores. */
+export interface Side extends HeadedSide {
+  readonly projection: Projection;
+  /** Number of axes of the projected value. */
+  readonly projectionRank: number;
+  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
+  readonly between: readonly Node[];
+  /** Column of the projection that holds width position w of head i, at index i * width + w. */
+  readonly columns: Int32Array;
 }
 
 /** Some columns of a projection, a stride apart. */

@@ -1,6 +1,7 @@
 import { activationProduct, ancestors, dataInputs, isShapeReader } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from './context';
+import { fedInput } from './fed-keys';
 import { fail } from './outcome';
 import { type ScoreLayout, scoreLayout, type ValueLayout, valueLayout } from './product';
 import { isProjection } from './projection';
@@ -110,9 +111,17 @@ export function findScoreProduct(
     if (pair) products.push({ node, operands: [pair.left, pair.right] });
     else if (dataflow.dependsOnData(value)) open.push(...dataInputs(node));
   }
-  const projected = products.filter(({ operands }) =>
-    operands.every((operand) => reachProjections(operand, dataflow, shapes).projections.length > 0),
-  );
+  const reach = (operand: Value) => reachProjections(operand, dataflow, shapes);
+  const isLayer = (operand: Value) => reach(operand).projections.length > 0;
+  const both = products.filter(({ operands }) => operands.every(isLayer));
+  // Keys of another run stand in for a linear layer where no product has two of them.
+  const hasFedKeys = (node: Node) => {
+    const { inputs } = node;
+    const found = scoreLayout(node, shapes);
+    const [query, key] = found ? [inputs[found.queryIndex], inputs[found.keyIndex]] : [];
+    return query && key && isLayer(query) && fedInput(reach(key)) !== undefined;
+  };
+  const projected = both.length > 0 ? both : products.filter(({ node }) => hasFedKeys(node));
   const [only, second] = projected;
   if (!only) {
     const seenNodes = products.map(({ node }) => `'${node.label}'`).join(', ') || 'no product';

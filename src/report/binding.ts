@@ -1,6 +1,6 @@
 import type { Atom, LostView, View } from '../analyse';
 import { axisSize } from '../analyse';
-import type { AttentionSite, Side } from '../attention/site';
+import { type AttentionSite, isProjected } from '../attention/site';
 import type { Binding, BoundSide } from './inspection';
 
 /** How the parts of an attention were bound, in names of the user's model. */
@@ -29,16 +29,16 @@ export function describeBinding({ query, key, core }: AttentionSite): Binding {
   };
 }
 
-function describeSide(side: Side): BoundSide {
-  const { projection } = side;
+function describeSide(side: AttentionSite['key']): BoundSide {
+  const projection = isProjected(side) ? side.projection : undefined;
   return {
-    projection: projection.node.label,
-    operator: projection.node.operator,
-    input: projection.input.name,
-    weight: projection.weight.name,
-    bias: projection.bias?.value.name ?? null,
-    inFeatures: projection.inFeatures,
-    outFeatures: projection.outFeatures,
+    projection: projection?.node.label ?? null,
+    operator: projection?.node.operator ?? null,
+    input: projection?.input.name ?? side.separated.name,
+    weight: projection?.weight.name ?? null,
+    bias: projection?.bias?.value.name ?? null,
+    inFeatures: projection?.inFeatures ?? null,
+    outFeatures: projection?.outFeatures ?? null,
     separated: side.separated.name,
     heads: side.heads,
     width: side.width,

@@ -102,6 +102,12 @@ function bindingLines(attention: InspectedAttention, { style = PLAIN }: TableOpt
 }
 
 function sideLines(title: string, side: BoundSide): [string, string][] {
+  if (side.projection === null || side.outFeatures === null) {
+    return [
+      [title, `fed as '${side.input}': ${side.heads} heads x ${side.width}`],
+      ['', `operand '${side.operand}' ${side.layout}`],
+    ];
+  }
   const bias = side.bias === null ? '' : ` and bias '${side.bias}'`;
   const part = side.heads * side.width < side.outFeatures ? ` of ${side.outFeatures}` : '';
   return [

@@ -71,15 +71,15 @@ export interface Binding {
 }
 
 export interface BoundSide {
-  /** The node of the linear layer. */
-  readonly projection: string;
-  readonly operator: string;
-  /** What it projects. */
+  /** The node of the linear layer; null, as all that is said of it, where keys are an input of the model. */
+  readonly projection: string | null;
+  readonly operator: string | null;
+  /** What it projects, or the input. */
   readonly input: string;
-  readonly weight: string;
+  readonly weight: string | null;
   readonly bias: string | null;
-  readonly inFeatures: number;
-  readonly outFeatures: number;
+  readonly inFeatures: number | null;
+  readonly outFeatures: number | null;
   /** The value that holds the columns of this side and no others. */
   readonly separated: string;
   readonly heads: number;

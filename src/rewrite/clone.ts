@@ -1,6 +1,6 @@
 import { ancestors, dataInputs, isShapeReader } from '../analyse';
 import type { LocatedSite } from '../attention/find';
-import type { Side } from '../attention/site';
+import { isProjected, type Side } from '../attention/site';
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { Builder } from './builder';
@@ -14,10 +14,9 @@ export type Substitution = Map<Value, Value>;
 export function projectNegative(site: LocatedSite, session: RewriteSession, builder: Builder): Substitution {
   const parameters = session.parameters.of(site);
   const project = (side: Side, name: string) => secondProjection(builder, site, side, name, parameters);
-  return new Map([
-    [site.query.separated, project(site.query, 'q2_proj')],
-    [site.key.separated, project(site.key, 'k2_proj')],
-  ]);
+  const substitution: Substitution = new Map([[site.query.separated, project(site.query, 'q2_proj')]]);
+  if (isProjected(site.key)) substitution.set(site.key.separated, project(site.key, 'k2_proj'));
+  return substitution;
 }
 
 /**

@@ -1,10 +1,11 @@
 import { ancestors, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { CachedKeys } from '../attention/record';
-import type { OperatorCache } from '../attention/site';
-import type { Graph, Node, Value } from '../ir';
+import { isProjected, type OperatorCache } from '../attention/site';
+import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { attribute } from './attributes';
+import { followOut } from './branch-caches';
 import { Builder, takeOver } from './builder';
 import { doubledType } from './cache-types';
 import { cloneSlice, type Substitution } from './clone';
@@ -19,10 +20,17 @@ import type { RewriteSession } from './session';
 const JOINS = ['Concat', 'ScatterElements', 'ScatterND', 'TensorScatter'];
 const THROUGH = ['Cast', 'Identity', 'Reshape', 'Slice', 'Squeeze', 'Transpose', 'Unsqueeze'];
 
-/** Nodes on the way from the key projection to the scores. */
-function keyPath(site: LocatedSite): Node[] {
-  const { separated, operand } = site.key;
-  return descendants([separated], ancestors(operand, new Set([separated])));
+/** Where the keys begin: behind their projection, or as the positive half of those that are fed. */
+function keyStart({ key }: LocatedSite, session: RewriteSession): Value {
+  return isProjected(key)
+    ? key.separated
+    : session.splitInput(key.separated, key.fedAxis, key.heads).positive;
+}
+
+/** Nodes on the way from there to the scores. */
+function keyPath(site: LocatedSite, session: RewriteSession): Node[] {
+  const start = keyStart(site, session);
+  return descendants([start], ancestors(site.key.operand, new Set([start])));
 }
 
 /** Splits each past of the keys into its halves and says what stands in for the positive one in the negative slice. */
@@ -31,10 +39,10 @@ export function splitPasts(
   session: RewriteSession,
   substitution: Substitution,
 ): CachedKeys[] {
-  const cached: CachedKeys[] = [];
-  const path = new Set(keyPath(site));
+  const cached = splitFed(site, session, substitution);
+  const path = new Set(keyPath(site, session));
   const computed = new Set<Value>([
-    site.key.separated,
+    keyStart(site, session),
     ...[...path].flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
   ]);
   for (const node of path) {
@@ -55,6 +63,15 @@ export function splitPasts(
     }
   }
   return cached;
+}
+
+/** Keys that are an input themselves. */
+function splitFed({ key }: LocatedSite, session: RewriteSession, substitution: Substitution): CachedKeys[] {
+  if (isProjected(key)) return [];
+  const halves = session.splitInput(key.separated, key.fedAxis, key.heads);
+  substitution.set(halves.positive, halves.negative);
+  const { name } = session.originalInput(halves.positive);
+  return [{ name, kind: 'past', axis: key.fedAxis, heads: key.heads }];
 }
 
 /** True for an input of a join that holds elements of the result and depends on what is fed; not for indices. */
@@ -121,9 +138,9 @@ function pastAxis(site: LocatedSite, session: RewriteSession, fed: Fed, joined: 
 
 /** Views of the columns of the key projection at every value on the way, and behind it up to outputs. */
 function keyViews(site: LocatedSite, session: RewriteSession, more: readonly Node[] = []): Map<Value, View> {
-  const { separated, view } = site.key;
-  const views = followViews(session.found.analysis.shapes, new Map([[separated, view]]), [
-    ...keyPath(site),
+  const start = keyStart(site, session);
+  const views = followViews(session.found.analysis.shapes, new Map([[start, site.key.view]]), [
+    ...keyPath(site, session),
     ...more,
   ]);
   return new Map([...views].flatMap(([value, each]) => ('axes' in each ? [[value, each] as const] : [])));
@@ -151,8 +168,8 @@ export function doublePresents(
   builder: Builder,
 ): CachedKeys[] {
   const starts = [
-    site.key.separated,
-    ...keyPath(site).flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
+    keyStart(site, session),
+    ...keyPath(site, session).flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
   ];
   return shownKeys(site, starts).map(({ value, nodes }) => {
     const view = keyViews(site, session, nodes).get(value);
@@ -184,7 +201,7 @@ function doubleOutput(
   });
   takeOver(value, both, []);
   site.scope.setType(both, doubledType(both.type, axis));
-  followOwner(site.scope, site.scope.outputs.indexOf(both), axis, session);
+  followOut(site, both, axis, session);
   return { name, kind: 'present', axis, heads: site.kvHeads };
 }
 
@@ -266,13 +283,4 @@ function shownKeys(site: LocatedSite, starts: readonly Value[]): ShownKeys[] {
     }
   }
   return found;
-}
-
-/** The outputs of the node that holds a body follow the outputs of the body. */
-function followOwner(scope: Graph, index: number, axis: number, session: RewriteSession): void {
-  const output = scope.owner?.outputs[index];
-  if (!output || !scope.parent || !session.markDoubled(output)) return;
-  scope.parent.setType(output, doubledType(output.type, axis));
-  const outer = scope.parent.outputs.indexOf(output);
-  if (outer >= 0) followOwner(scope.parent, outer, axis, session);
 }

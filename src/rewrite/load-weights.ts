@@ -1,6 +1,6 @@
 import { constantSource, elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
-import type { Side } from '../attention/site';
+import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
 import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../onnx';
@@ -36,15 +36,22 @@ interface Rows {
  */
 export function loadWeights(session: RewriteSession, checkpoint: Safetensors, path: string): LoadReport {
   const loader = new Loader(session.model, checkpoint, path);
-  for (const site of new Map(session.sites.map((each) => [each.path, each])).values()) {
+  for (const site of oneOfEachPath(session.sites)) {
     for (const [suffix, value] of session.parameters.of(site)) {
       if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, `${site.path}.${suffix}`);
     }
     loader.fillSide(site, 'q', site.query, session);
-    loader.fillSide(site, 'k', site.key, session);
+    if (isProjected(site.key)) loader.fillSide(site, 'k', site.key, session);
   }
   loader.fillOthers(session);
   return loader.report();
+}
+
+/** One attention for each set of weights; where keys are fed in one branch, that which projects them. */
+function oneOfEachPath(sites: readonly LocatedSite[]): Iterable<LocatedSite> {
+  const found = new Map<string, LocatedSite>();
+  for (const site of sites) if (isProjected(site.key) || !found.has(site.path)) found.set(site.path, site);
+  return found.values();
 }
 
 /** True if second projections begin as copies of the first: of what the checkpoint has, where it has it. */

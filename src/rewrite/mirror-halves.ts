@@ -1,6 +1,6 @@
 import { constantSource, elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
-import type { Side } from '../attention/site';
+import { projectedSides, type Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { TensorProto } from '../onnx';
@@ -12,7 +12,7 @@ import { makeTensor } from './tensors';
  * model's own weights.
  */
 export function mirrorHalves(site: LocatedSite, model: Model): void {
-  for (const side of [site.query, site.key]) {
+  for (const side of projectedSides(site)) {
     const { columns, projection } = side;
     const half = columns.length / 2;
     const from = columns.subarray(0, half);

@@ -1,5 +1,5 @@
 import type { LocatedSite } from '../attention/find';
-import type { OperatorCore } from '../attention/site';
+import { columnsOf, type OperatorCore } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { Builder } from './builder';
@@ -30,7 +30,7 @@ export function negativeInputs(
   const bias = core.biasIndex === undefined ? undefined : inputs[core.biasIndex];
   if (core.biasIndex !== undefined && bias) {
     // The second queries and keys have their bias already.
-    const width = site.query.columns.length + site.key.columns.length;
+    const width = columnsOf(site.query) + columnsOf(site.key);
     const none = builder.constant(
       `${site.path}/no_bias`,
       floatTensor(site.dataType, [width], new Float32Array(width)),
@@ -49,7 +49,7 @@ function packedInputs(
   builder: Builder,
 ): (Value | undefined)[] {
   const inputs = [...core.node.inputs];
-  const width = site.query.columns.length + site.key.columns.length;
+  const width = columnsOf(site.query) + columnsOf(site.key);
   const weight = inputs[weightIndex];
   if (!weight) throw new Error(`${core.node.label}: no weights`);
   const second = (name: string) => builder.transpose(session.parameters.get(site, name), [1, 0]);
@@ -89,7 +89,7 @@ export function exchangedInputs(
   builder: Builder,
 ): (Value | undefined)[] {
   const inputs = [...core.node.inputs];
-  const keyed = site.query.columns.length + site.key.columns.length;
+  const keyed = columnsOf(site.query) + columnsOf(site.key);
   const width = site.kvHeads * site.valueWidth;
   if (core.biasIndex !== undefined) {
     const bias = inputs[core.biasIndex];

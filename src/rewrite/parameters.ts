@@ -1,5 +1,5 @@
 import type { LocatedSite } from '../attention/find';
-import type { Side } from '../attention/site';
+import { isProjected, type Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { projectionType } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
@@ -72,7 +72,8 @@ export function planProjection(
   which: 'q2_proj' | 'k2_proj',
   options: RewriteOptions,
 ): PlannedParameter[] {
-  const side: Side = which === 'q2_proj' ? site.query : site.key;
+  const side = which === 'q2_proj' ? site.query : site.key;
+  if (!isProjected(side)) return [];
   const { projection, columns } = side;
   const { init } = options;
   const copies = init === 'mirror' || init === 'preserve';
@@ -140,7 +141,7 @@ export function planParameters(model: Model, site: LocatedSite, options: Rewrite
 
 /** The parameters of a model by layer: attentions that share their weights share what is new as well. */
 export class ParameterBook {
-  readonly #layers = new Map<string, ReadonlyMap<string, Value>>();
+  readonly #layers = new Map<string, { values: ReadonlyMap<string, Value>; projectsKeys: boolean }>();
 
   constructor(
     readonly model: Model,
@@ -149,20 +150,24 @@ export class ParameterBook {
 
   /** The new parameters of a layer, by suffix; made the first time they are asked for. */
   of(site: LocatedSite): ReadonlyMap<string, Value> {
-    let layer = this.#layers.get(site.path);
-    if (!layer) {
-      layer = new Map(
-        planParameters(this.model, site, this.options).map(({ suffix, tensor }) => [
-          suffix,
-          this.model.graph.addInitializer(`${site.path}.${suffix}`, tensor),
-        ]),
-      );
-      this.#layers.set(site.path, layer);
-      this.model.journal.record(() => {
-        this.#layers.delete(site.path);
-      });
-    }
-    return layer;
+    const known = this.#layers.get(site.path);
+    // Where one branch is fed the keys that another one projects, the layer has what both of them need.
+    const planned = known && (!isProjected(site.key) || known.projectsKeys) ? [] : this.#plan(site);
+    const missing = planned.filter(({ suffix }) => !known?.values.has(suffix));
+    if (known && missing.length === 0) return known.values;
+    const values = new Map(known?.values);
+    for (const { suffix, tensor } of missing)
+      values.set(suffix, this.model.graph.addInitializer(`${site.path}.${suffix}`, tensor));
+    this.#layers.set(site.path, { values, projectsKeys: isProjected(site.key) });
+    this.model.journal.record(() => {
+      if (known) this.#layers.set(site.path, known);
+      else this.#layers.delete(site.path);
+    });
+    return values;
+  }
+
+  #plan(site: LocatedSite): PlannedParameter[] {
+    return planParameters(this.model, site, this.options);
   }
 
   /** One parameter that every layer has. */

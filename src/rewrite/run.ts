@@ -2,11 +2,13 @@ import { type Found, findAttention, type LocatedSite, type Miss } from '../atten
 import { numberLayers, pickEvenly } from '../attention/monitored';
 import type { Recogniser } from '../attention/recogniser';
 import type { RewrittenLayer } from '../attention/record';
+import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import { checkInvariants, type Model } from '../ir';
 import { attempt, type Reason } from '../match/outcome';
 import type { Safetensors } from '../weights/safetensors';
 import { refuseDifferential } from './already-differential';
+import { completeBranches } from './branch-caches';
 import { type LoadReport, loadWeights } from './load-weights';
 import type { Lowering } from './lowering';
 import { stampMetadata } from './metadata';
@@ -87,6 +89,7 @@ export function runRewrite(
     const permitted = options.allowPartial || options.layers !== undefined;
     if (misses.length > 0 && (!permitted || session.layers.length === 0))
       throw unrewritten(path, found, misses);
+    completeBranches(session);
     session.defineFunctions();
     checkpoint('lower');
     const monitoring = addMonitoring(
@@ -149,15 +152,18 @@ function lowerAll(session: RewriteSession, lowerings: readonly Lowering[]): Miss
 
 /** Keys that several attentions share would need one second projection, and one cache, for all of them. */
 function sharedKeys(site: LocatedSite, { sites, options }: RewriteSession): Reason | undefined {
-  if (options.heads === 'split') return undefined;
-  const other = sites.find((each) => each.path !== site.path && sameKeys(each, site));
+  const { key } = site;
+  if (options.heads === 'split' || !isProjected(key)) return undefined;
+  const other = sites.find((each) => each.path !== site.path && sameKeys(each.key, key));
   if (!other) return undefined;
-  const { node } = site.key.projection;
+  const { node } = key.projection;
   return { code: 'shared-keys', node, wanted: 'keys of its own', found: `those of ${other.path}` };
 }
 
-function sameKeys(a: LocatedSite, b: LocatedSite): boolean {
-  return a.key.projection.tensor === b.key.projection.tensor && a.key.columns.join() === b.key.columns.join();
+function sameKeys(a: LocatedSite['key'], b: Side): boolean {
+  return (
+    isProjected(a) && a.projection.tensor === b.projection.tensor && a.columns.join() === b.columns.join()
+  );
 }
 
 function tryLowering(site: LocatedSite, lowering: Lowering, session: RewriteSession): Reason | undefined {

@@ -38,13 +38,21 @@ export interface Placement {
   readonly caches?: readonly CachedKeys[];
 }
 
+/** What a value with twice the key heads belongs to. */
+export interface DoubledKeys {
+  readonly site: LocatedSite;
+  /** The axis of the heads. */
+  readonly axis: number;
+}
+
 /** State of one rewrite: what the lowerings share. */
 export class RewriteSession {
   readonly parameters: ParameterBook;
   readonly layers: RewrittenLayer[] = [];
   readonly #features = new Map<FunctionForm, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
-  readonly #doubled = new Set<Value>();
+  readonly #doubled = new Map<Value, DoubledKeys>();
+  readonly #layerOf = new Map<LocatedSite, number>();
   #mix: Value | undefined;
 
   constructor(
@@ -124,10 +132,15 @@ export class RewriteSession {
     return [...this.#pasts].find(([, halves]) => halves.positive === value)?.[0] ?? value;
   }
 
+  /** Values that hold twice the key heads, as far as bodies hand them on. */
+  get doubled(): ReadonlyMap<Value, DoubledKeys> {
+    return this.#doubled;
+  }
+
   /** Notes that a value holds twice the key heads; false if that was noted before. */
-  markDoubled(value: Value): boolean {
+  markDoubled(value: Value, keys: DoubledKeys): boolean {
     if (this.#doubled.has(value)) return false;
-    this.#doubled.add(value);
+    this.#doubled.set(value, keys);
     this.model.journal.record(() => {
       this.#doubled.delete(value);
     });
@@ -235,6 +248,7 @@ export class RewriteSession {
       takeOver(core.probabilities, map, mapReaders(core));
       if (this.options.heads === 'split') halveHeads(site.scope, map, core, site.heads);
     }
+    this.#layerOf.set(site, this.layers.length);
     this.layers.push({
       path: site.path,
       depth: site.depth,
@@ -250,6 +264,14 @@ export class RewriteSession {
       caches: place.caches ?? [],
       start: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value.name])),
     });
+  }
+
+  /** Notes a further cache of a site that was rewritten. */
+  addCache(site: LocatedSite, cache: CachedKeys): void {
+    const index = this.#layerOf.get(site);
+    const layer = index === undefined ? undefined : this.layers[index];
+    if (index === undefined || !layer) throw new Error(`${site.path} was not rewritten`);
+    this.layers[index] = { ...layer, caches: [...layer.caches, cache] };
   }
 
   /** Adds the functions that the rewritten sites call. */

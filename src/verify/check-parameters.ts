@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { RewriteRecord } from '../attention/record';
+import { isProjected } from '../attention/site';
 import type { Model } from '../ir';
 import { type ByteRange, DataType, memoryBytes } from '../onnx';
 import { encodeFloats } from '../onnx/floats';
@@ -62,10 +63,12 @@ function* shapesOf(
   yield [`${site.path}.lambda_init`, []];
   if (options.sublayerNorm) yield [`${site.path}.subln.weight`, [site.valueWidth * (split ? 2 : 1)]];
   if (split) return;
-  for (const [name, { projection, heads, width }] of [
+  for (const [name, side] of [
     ['q2_proj', site.query],
     ['k2_proj', site.key],
   ] as const) {
+    if (!isProjected(side)) continue;
+    const { projection, heads, width } = side;
     if (!projection.quantized) yield [`${site.path}.${name}.weight`, [heads * width, projection.inFeatures]];
     if (projection.bias) yield [`${site.path}.${name}.bias`, [heads * width]];
   }

@@ -1,4 +1,5 @@
 import { constantTensor } from '../analyse';
+import { isProjected } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { readColumns, replaceColumns, type SidePart, sideParts, writeColumns } from './columns';
 import type { LayerUnderTest } from './layer-reference';
@@ -22,7 +23,7 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
         name: `${site.path}.q2_proj`,
         layer: site.path,
       })),
-      ...sideParts(site.key).map((part) => ({ part, scope, name: `${site.path}.k2_proj`, layer: site.path })),
+      ...keyParts(site).map((part) => ({ part, scope, name: `${site.path}.k2_proj`, layer: site.path })),
     ])
     .flatMap(({ part, scope, name, layer }) => {
       const operand = valueAt(model, { scope, name: part.operand.name });
@@ -57,11 +58,16 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
   return findings;
 }
 
+/** The weights of the keys; none where they are fed. */
+function keyParts({ key }: LayerUnderTest['site']): SidePart[] {
+  return isProjected(key) ? sideParts(key) : [];
+}
+
 /** Gives the second projections other numbers. */
 export function disturbSecond(model: Model, layers: readonly LayerUnderTest[]): void {
-  const seconds = layers.flatMap(({ site: { path, query, key } }) => [
-    ...sideParts(query).map((part) => ({ part, name: `${path}.q2_proj.${part.suffix}` })),
-    ...sideParts(key).map((part) => ({ part, name: `${path}.k2_proj.${part.suffix}` })),
+  const seconds = layers.flatMap(({ site }) => [
+    ...sideParts(site.query).map((part) => ({ part, name: `${site.path}.q2_proj.${part.suffix}` })),
+    ...keyParts(site).map((part) => ({ part, name: `${site.path}.k2_proj.${part.suffix}` })),
   ]);
   for (const { part, name } of new Map(seconds.map((each) => [each.name, each])).values()) {
     const value = model.graph.values.get(name);

@@ -1,7 +1,7 @@
 import type { Shapes } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { RewrittenLayer } from '../attention/record';
-import type { OperatorCore } from '../attention/site';
+import { columnsOf, type OperatorCore } from '../attention/site';
 import type { Graph, Model, Node, Value } from '../ir';
 import { derive } from '../onnx';
 import { DataType } from '../onnx/data-types';
@@ -63,7 +63,7 @@ export function addExchangedCall(
     const value = index === undefined ? undefined : inputs[index];
     if (index !== undefined && value) inputs[index] = how(value);
   };
-  const keyed = site.query.columns.length + site.key.columns.length;
+  const keyed = columnsOf(site.query) + columnsOf(site.key);
   change(core.biasIndex, (value) => exchange.behind(value, 0, keyed));
   change(core.weightIndex, (value) => exchange.behind(value, 1, keyed));
   if (core.weightIndex === undefined) {

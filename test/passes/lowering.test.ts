@@ -2,7 +2,9 @@
  * Lowerings on the smallest graphs of every form: what a rewritten attention gives, against differential attention
  * computed in float64 from the maps and values of the model itself.
  */
+
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { projectedSides } from '../../src/attention/site';
 import {
   type Array64,
   differentialAttention,
@@ -39,8 +41,9 @@ describe.each(forms)('$what', (form) => {
   test('is found, with heads and widths from the data flow alone', () => {
     const { found } = rewriteModel(path);
     expect(inWords(found)).toEqual({ sites: [`layers.0.attn: ${heads}/${kvHeads} x ${width}`], misses: [] });
-    expect([...(found.sites[0]?.query.columns ?? [])]).toEqual(form.query.order);
-    expect([...(found.sites[0]?.key.columns ?? [])]).toEqual(form.key.order);
+    const [query, key] = found.sites[0] ? projectedSides(found.sites[0]) : [];
+    expect([...(query?.columns ?? [])]).toEqual(form.query.order);
+    expect([...(key?.columns ?? [])]).toEqual(form.key.order);
   });
 
   const check = async (settings: RewriteFileSettings) => {

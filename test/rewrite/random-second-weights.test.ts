@@ -2,8 +2,10 @@
  * Issue 2, item 7: random second weights. Zero, mirrored and function-keeping ones do not notice a second query where a
  * key should be, a head in the place of another, or a value that was cloned.
  */
+
 import * as path from 'node:path';
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { projectedSides } from '../../src/attention/site';
 import { derive, encode, memoryBytes, readModel, type TensorProto } from '../../src/onnx';
 import { decodeFloats } from '../../src/onnx/floats';
 import { architectures, exportsOf, toleranceOf } from '../support/exports';
@@ -124,7 +126,8 @@ describe.each(architectures)('$name: a rewritten layer gives A1 V - lambda A2 V'
       const columns = (side: 'q' | 'k') => (side === 'k' ? (KEY_COLUMN[architecture.name] ?? 0) : 0);
       const replaced = withColumns(model, [
         ...(['q', 'k'] as const).flatMap((side) => {
-          const { tensor, bias } = (side === 'q' ? site.query : site.key).projection;
+          const sides = projectedSides(site);
+          const { tensor, bias } = (sides[side === 'q' ? 0 : 1] ?? site.query).projection;
           const [weight, vector] = [parameters[`${side}2_proj.weight`], parameters[`${side}2_proj.bias`]];
           if (!weight) throw new Error('no weight');
           return [

@@ -2,6 +2,7 @@
 
 import { ancestors } from '../../src/analyse';
 import { rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { projectedSides } from '../../src/attention/site';
 import { load } from '../../src/ir';
 import { parseText } from '../../src/ir/text';
 import {
@@ -65,7 +66,7 @@ describe.each(names)('%s', (name) => {
     // and what is no longer there computed the attention, from its queries and keys to its output
     const stop = new Set(
       output.found.sites
-        .flatMap(({ query, key }) => [query.projection.output.name, key.projection.output.name])
+        .flatMap((site) => projectedSides(site).map(({ projection }) => projection.output.name))
         .flatMap((each) => original.values.get(each) ?? []),
     );
     const within = new Set(

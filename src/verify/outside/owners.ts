@@ -1,5 +1,6 @@
 import { ancestors, descendants } from '../../analyse';
 import type { LocatedSite } from '../../attention/find';
+import { projectedSides } from '../../attention/site';
 import type { Node } from '../../ir';
 
 /** Which attention a node or a weight of the original belongs to, so that findings can say so. */
@@ -8,7 +9,7 @@ export class Owners {
 
   constructor(sites: readonly LocatedSite[]) {
     for (const site of sites) {
-      const projections = [site.query, site.key].map(({ projection }) => projection);
+      const projections = projectedSides(site).map(({ projection }) => projection);
       const outputs = projections.map(({ output }) => output);
       const inside = descendants(outputs, ancestors(site.core.output, new Set(outputs)));
       const weights = projections.flatMap(({ tensor, bias }) => [tensor.name, bias?.tensor.name]);

@@ -1,6 +1,6 @@
 import type { LocatedSite } from '../../attention/find';
 import type { RewriteRecord } from '../../attention/record';
-import type { Side } from '../../attention/site';
+import { projectedSides, type Side } from '../../attention/site';
 import type { Model } from '../../ir';
 import { type ByteRange, byteSize, memoryBytes, type TensorProto } from '../../onnx';
 import { matchLayers } from '../layer-order';
@@ -21,7 +21,7 @@ export function expectedWeights(
   const changed = new Map<string, Uint8Array>();
   if (record.options.heads === 'split' && record.options.init === 'mirror') {
     for (const { site } of matchLayers(record, sites))
-      for (const side of [site.query, site.key]) mirrorHalves(side, original, changed);
+      for (const side of projectedSides(site)) mirrorHalves(side, original, changed);
   }
   return {
     loaded: new Set(Object.keys(record.loaded)),
