@@ -13,7 +13,7 @@ import {
 import type { Node, Value } from '../ir';
 import { isFloatType } from '../onnx/floats';
 import { fail } from './outcome';
-import { type HeadedSide, type Reach, reachProjections, type Side, traceSide } from './side';
+import { type HeadedSide, reachProjections, type Side, traceSide } from './side';
 
 /**
  * Keys that another run has projected, and that the model is fed: the cache of a cross-attention, whose keys are computed
@@ -29,12 +29,17 @@ export function isProjected(side: Side | FedKeys): side is Side {
   return 'projection' in side;
 }
 
-/** The input behind keys that no linear layer of the graph computes, if there is exactly one of numbers. */
-export function fedInput({ projections, fed }: Reach): Value | undefined {
-  const numbers = fed.filter(
-    (value) => !value.initializer && isFloatType(value.type?.tensorType?.elemType ?? 0),
-  );
-  return projections.length === 0 && numbers.length === 1 ? numbers[0] : undefined;
+/** The input behind keys, where nothing that depends on data joins them on the way. */
+export function fedInput(operand: Value, dataflow: Dataflow): Value | undefined {
+  let value = operand;
+  while (value.producer) {
+    if (value.producer.bodies.size > 0) return undefined;
+    const [source, other] = dataInputs(value.producer).filter((input) => dataflow.dependsOnData(input));
+    if (!source || other) return undefined;
+    value = source;
+  }
+  const type = value.type?.tensorType?.elemType ?? 0;
+  return value.isInput && !value.initializer && isFloatType(type) ? value : undefined;
 }
 
 /**
@@ -50,7 +55,8 @@ export function traceKeys(
   dataflow: Dataflow,
   shapes: Shapes,
 ): Side | FedKeys {
-  const fed = fedInput(reachProjections(operand, dataflow, shapes));
+  const { projections } = reachProjections(operand, dataflow, shapes);
+  const fed = projections.length === 0 ? fedInput(operand, dataflow) : undefined;
   if (!fed || widthAxis === undefined)
     return traceSide(operand, widthAxis, headCount, anchor, dataflow, shapes);
   const layouts = fedLayouts(fed, operand, widthAxis, query, shapes);

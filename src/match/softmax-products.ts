@@ -111,15 +111,14 @@ export function findScoreProduct(
     if (pair) products.push({ node, operands: [pair.left, pair.right] });
     else if (dataflow.dependsOnData(value)) open.push(...dataInputs(node));
   }
-  const reach = (operand: Value) => reachProjections(operand, dataflow, shapes);
-  const isLayer = (operand: Value) => reach(operand).projections.length > 0;
+  const isLayer = (operand: Value) => reachProjections(operand, dataflow, shapes).projections.length > 0;
   const both = products.filter(({ operands }) => operands.every(isLayer));
   // Keys of another run stand in for a linear layer where no product has two of them.
   const hasFedKeys = (node: Node) => {
     const { inputs } = node;
     const found = scoreLayout(node, shapes);
     const [query, key] = found ? [inputs[found.queryIndex], inputs[found.keyIndex]] : [];
-    return query && key && isLayer(query) && fedInput(reach(key)) !== undefined;
+    return query && key && isLayer(query) && !isLayer(key) && fedInput(key, dataflow) !== undefined;
   };
   const projected = both.length > 0 ? both : products.filter(({ node }) => hasFedKeys(node));
   const [only, second] = projected;
