@@ -5,7 +5,7 @@ import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
 import { describeTraits } from '../src/attention/traits';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
-import { traceKeys } from '../src/match/fed-keys';
+import { isProjected, traceKeys } from '../src/match/fed-keys';
 import { fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
 import { projectionType } from '../src/match/projection';

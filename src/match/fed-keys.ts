@@ -132,7 +132,8 @@ function standsAsQueries(view: View, widthAxis: number, heads: number, query: Si
   const width = view.axes[widthAxis] ?? [];
   const [only] = width;
   if (width.length !== 1 || only?.kind !== 'column' || only.stride !== 1) return false;
-  if (heads === 1) return true;
+  const { operandView } = query;
+  if (heads === 1 || 'node' in operandView) return true;
   const fromEnd = (axes: View['axes'], stride: number) => {
     const at = axes.findIndex((axis) =>
       axis.some((atom) => atom.kind === 'column' && atom.stride === stride && atom.size.value !== 1),
@@ -141,5 +142,5 @@ function standsAsQueries(view: View, widthAxis: number, heads: number, query: Si
   };
   const own = fromEnd(view.axes, query.width);
   const strides = query.units.slice(0, query.headUnits).map(({ stride }) => stride);
-  return own !== undefined && strides.some((stride) => fromEnd(query.operandView.axes, stride) === own);
+  return own !== undefined && strides.some((stride) => fromEnd(operandView.axes, stride) === own);
 }
