@@ -309,6 +309,24 @@ export const errors = {
       `${path}: was not written by diffx, so there is nothing to verify it by`,
       'Name the original first, the rewritten model second.',
     ),
+  otherOriginal: (rewritten: string, original: string) =>
+    usage(
+      'other-original',
+      `${rewritten}: was not made from ${original}`,
+      'Name the model that was rewritten first, the rewritten model second.',
+    ),
+  quantizedWeights: (path: string) =>
+    usage(
+      'quantized-weights',
+      `${path}: queries or keys are stored quantized, and the reference layout has no such weights`,
+      'Save the weights of the model as it was before it was quantized.',
+    ),
+  noPrefix: (prefix: string, path: string) =>
+    usage(
+      'no-prefix',
+      `--strip-prefix ${prefix}: '${path}' does not begin so`,
+      'diffx inspect lists the module paths.',
+    ),
   noCaseRuns: (path: string, reason: string) =>
     usage(
       'no-case-runs',

@@ -10,7 +10,9 @@ export {
 } from './api/rewrite';
 export { verifyModels, verifyModels as verify } from './api/verify';
 export { version } from './api/version';
+export { type SaveWeightsSettings, saveWeights } from './api/weights';
 export { DiffxError, ExitCode } from './errors';
 export type * from './report/inspection';
+export type { SavedWeights, WeightsReport } from './report/weights';
 export type { Check, Finding, VerifyReport } from './verify/report';
 export type { VerifySettings } from './verify/verify';

@@ -1,6 +1,6 @@
 import { passes } from '../../passes';
 import { load, type Model, save } from '../ir';
-import { type ByteRange, modelBytes, readModel, writeModel } from '../onnx';
+import { type ByteRange, modelBytes, type Output, readModel, type TensorProto, writeModel } from '../onnx';
 import { type RewriteOptions, type RewriteSettings, resolveOptions } from '../rewrite/options';
 import { type RunResult, runRewrite } from '../rewrite/run';
 import { openSafetensors } from '../weights/checkpoint';
@@ -41,10 +41,19 @@ export function rewriteModel(path: string, settings: RewriteFileSettings = {}): 
   return { ...result, options, model };
 }
 
-/** Writes a rewritten model; the file appears complete or not at all. */
-export function writeRewritten(output: RewriteOutput, target: string, force: boolean): void {
+/**
+ * Writes a rewritten model; the file appears complete or not at all.
+ * @param beside other files that appear with it
+ */
+export function writeRewritten(
+  output: RewriteOutput,
+  target: string,
+  force: boolean,
+  beside: readonly Output[] = [],
+): void {
   const { file } = output.model;
-  writeModel(save(output.model), target, { force, tensorBytes: (tensor) => file.tensorBytes(tensor) });
+  const tensorBytes = (tensor: TensorProto) => file.tensorBytes(tensor);
+  writeModel(save(output.model), target, { force, tensorBytes, beside });
 }
 
 /** The bytes of a rewritten model, side files included. */

@@ -9,6 +9,7 @@ export interface Jobs {
   inspect: InspectJob;
   verify: VerifyJob;
   doctor: DoctorJob;
+  weights: WeightsJob;
 }
 export type JobName = keyof Jobs;
 
@@ -18,6 +19,9 @@ export interface RewriteJob extends RewriteSettings {
   readonly output: string;
   readonly weights?: string;
   readonly strictWeights?: boolean;
+  /** Where to save the attention parameters as a checkpoint. */
+  readonly saveWeights?: string;
+  readonly stripPrefix?: string;
   readonly verify: boolean;
   readonly force: boolean;
   /** Passes after which the model is printed. */
@@ -43,6 +47,14 @@ export interface VerifyJob {
 export interface DoctorJob {
   /** Providers to try; none: all. */
   readonly ep: readonly string[];
+}
+
+export interface WeightsJob {
+  readonly original: string;
+  readonly rewritten: string;
+  readonly output: string;
+  readonly stripPrefix?: string;
+  readonly force: boolean;
 }
 
 /** How text shall look. */

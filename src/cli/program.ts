@@ -5,6 +5,7 @@ import { addInspect } from './commands/inspect';
 import type { CommonOptions } from './commands/options';
 import { addRewrite } from './commands/rewrite';
 import { addVerify } from './commands/verify';
+import { addWeights } from './commands/weights';
 import type { JobName, Jobs } from './job';
 
 /** Takes the work of a command. */
@@ -41,5 +42,6 @@ export function makeProgram(submit: Submit): Command {
   addInspect(program, submit);
   addVerify(program, submit);
   addDoctor(program, submit);
+  addWeights(program, submit);
   return program;
 }

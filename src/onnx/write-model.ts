@@ -12,6 +12,8 @@ import type { ModelFile } from './model-file';
 export interface WriteOptions {
   /** Replace files that exist. */
   readonly force?: boolean;
+  /** Other files, which appear with the model or not at all. */
+  readonly beside?: readonly Output[];
   /** `tensorBytes` of the model that was read. Needed where tensors lie in side files. */
   readonly tensorBytes?: TensorBytes;
   /**
@@ -32,15 +34,16 @@ export interface WriteOptions {
  * @throws exists, unwritable, modelTooLarge, and the errors of `tensorBytes`
  */
 export function writeModel(model: ModelProto, target: string, options: WriteOptions = {}): void {
-  const { externalData = 'auto', force = false } = options;
+  const { externalData = 'auto', force = false, beside = [] } = options;
   const outputs =
     typeof externalData === 'object'
       ? keepingLocations(model, target, externalData.keepLocationsOf)
       : outputsOf(layOut(model, target, externalData, options.tensorBytes ?? noSideFile), target);
   const [only, ...others] = outputs;
   if (!isStream(target)) {
-    writeFiles(outputs, force);
+    writeFiles([...beside, ...outputs], force);
   } else if (only !== undefined && others.length === 0) {
+    writeFiles(beside, force);
     writeStream(only);
   } else {
     throw errors.unwritable(target, 'the model has a side file, which needs a folder');

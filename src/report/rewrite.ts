@@ -3,7 +3,7 @@ import type { DifferentialLayer, NotUnderstood } from './inspection';
 import { LAMBDAS, optionsText, PLACE_COLUMNS } from './inspection-text';
 import { type TableOptions, table } from './table';
 import { bytes, count, duration, PLAIN, plural, printable } from './text';
-import { type WeightsReport, weightsText } from './weights';
+import { type SavedWeights, savedText, type WeightsReport, weightsText } from './weights';
 
 /** What `diffx rewrite` did. Plain data: the JSON of the command holds this, field for field. */
 export interface RewriteReport {
@@ -23,6 +23,8 @@ export interface RewriteReport {
   readonly parametersAdded: number;
   /** What became of the checkpoint of `--weights`; null without one. */
   readonly weights: WeightsReport | null;
+  /** The checkpoint of `--save-weights`; null without one. */
+  readonly saved: SavedWeights | null;
   readonly milliseconds: number;
 }
 
@@ -44,5 +46,6 @@ export function rewriteText(report: RewriteReport, options: TableOptions = {}): 
     `${plural(report.parametersAdded, 'parameter')} added`,
     ...(weights ? weightsText(weights, style) : []),
     `${style.green('Wrote')} ${style.bold(printable(target))}, ${bytes(report.bytes)}, in ${duration(report.milliseconds)}`,
+    ...(report.saved ? savedText(report.saved, style) : []),
   ];
 }

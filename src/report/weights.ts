@@ -14,6 +14,20 @@ export function weightsReport(checkpoint: string, load: LoadReport): WeightsRepo
   return { checkpoint, counts, ...load };
 }
 
+/** The keys of a checkpoint that was saved. */
+export interface SavedWeights {
+  readonly path: string;
+  readonly layers: number;
+  /** In the order of the layers. */
+  readonly keys: readonly string[];
+}
+
+export function savedText({ path, layers, keys }: SavedWeights, style: Style = PLAIN): string[] {
+  const what = `${plural(keys.length, 'tensor')} of ${plural(layers, 'attention')}`;
+  const first = keys[0] === undefined ? '' : `, the first is ${printable(keys[0])}`;
+  return [`${style.green('Saved')} ${style.bold(printable(path))}: ${what}${first}`];
+}
+
 /** Names of one kind that are listed; the JSON has them all. */
 const MOST_NAMES = 12;
 

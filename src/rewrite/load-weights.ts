@@ -48,7 +48,7 @@ export function loadWeights(session: RewriteSession, checkpoint: Safetensors, pa
 }
 
 /** One attention for each set of weights; where keys are fed in one branch, that which projects them. */
-function oneOfEachPath(sites: readonly LocatedSite[]): Iterable<LocatedSite> {
+export function oneOfEachPath(sites: readonly LocatedSite[]): Iterable<LocatedSite> {
   const found = new Map<string, LocatedSite>();
   for (const site of sites) if (isProjected(site.key) || !found.has(site.path)) found.set(site.path, site);
   return found.values();
@@ -185,7 +185,7 @@ class Loader {
   #putPositive(site: LocatedSite, side: Side, part: 'weight' | 'bias', rows: Rows): void {
     const { projection, columns } = side;
     const operand = part === 'weight' ? projection.weight : projection.bias?.value;
-    const source = operand && stored(operand);
+    const source = operand && storedValue(operand);
     const current = source?.initializer;
     if (!source || !current) {
       throw errors.noPlace(this.path, rows.key, `${site.path} has no such ${part}`);
@@ -212,10 +212,11 @@ class Loader {
   }
 }
 
-function stored(value: Value): Value {
+/** Where a weight is stored, behind the operators that exporters leave in front of it. */
+export function storedValue(value: Value): Value {
   const source = constantSource(value);
   const inner = source.producer?.is('Transpose') ? source.producer.inputs[0] : undefined;
-  return inner ? stored(inner) : source;
+  return inner ? storedValue(inner) : source;
 }
 
 /** Rows of a checkpoint tensor in the element type of the model. */

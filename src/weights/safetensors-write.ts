@@ -1,5 +1,5 @@
 /** Writing safetensors files: streamed, deterministic, and complete or not at all. */
-import { writeFiles } from '../onnx/atomic';
+import { type Output, writeFiles } from '../onnx/atomic';
 import { type ByteRange, concatBytes, memoryBytes } from '../onnx/bytes';
 import { byteSize, type DataType, dataTypeName } from '../onnx/data-types';
 import { SAFETENSORS_TYPES, tensorBytes } from './safetensors-header';
@@ -27,12 +27,20 @@ export function writeSafetensors(
   tensors: ReadonlyMap<string, TensorToWrite>,
   options: WriteOptions = {},
 ): void {
+  writeFiles([safetensorsOutput(path, tensors, options.metadata)], options.force ?? false);
+}
+
+/** The same as a file that is still to be written, together with others. */
+export function safetensorsOutput(
+  path: string,
+  tensors: ReadonlyMap<string, TensorToWrite>,
+  metadata: Readonly<Record<string, string>> = {},
+): Output {
   const ordered = [...tensors].sort(
     ([nameA, a], [nameB, b]) => elementBits(b.dtype) - elementBits(a.dtype) || compare(nameA, nameB),
   );
-  const header = memoryBytes(headerBytes(ordered, options.metadata ?? {}));
-  const bytes = concatBytes([header, ...ordered.map(([, { data }]) => data)]);
-  writeFiles([{ path, bytes }], options.force ?? false);
+  const header = memoryBytes(headerBytes(ordered, metadata));
+  return { path, bytes: concatBytes([header, ...ordered.map(([, { data }]) => data)]) };
 }
 
 function headerBytes(

@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { openGolden } from '../support/fixtures';
 import { diffx, workFolder } from './run-cli';
 
-const commands = ['rewrite', 'inspect', 'verify'];
+const commands = ['rewrite', 'inspect', 'verify', 'weights'];
 const helps = new Map(commands.map((command) => [command, diffx([command, '--help'], '/')]));
 
 test.each(commands)('%s --help says it on standard output', (command) => {
@@ -39,6 +39,8 @@ test('every option of SPEC that this version has is there', () => {
     ...[
       '--weights',
       '--strict-weights',
+      '--save-weights',
+      '--strip-prefix',
       '--verify',
       '--dump-after',
       '--dump-dir',

@@ -56,7 +56,7 @@ function optionsIn(command: string): string[] {
   return [...text.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map((match) => match[1] ?? '');
 }
 
-const COMMANDS = ['rewrite', 'inspect', 'verify', 'doctor'];
+const COMMANDS = ['rewrite', 'inspect', 'verify', 'doctor', 'weights'];
 
 test.each(COMMANDS)('it names every option of diffx %s, and no other', (command) => {
   const rows = tableOf(README, `\`diffx ${command}\``);

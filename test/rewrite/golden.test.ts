@@ -1,21 +1,11 @@
 /** Issue 2, item 2: conversions equal those of axolotl-ai-cloud/diff-transformer, computed by its own code. */
-import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
 import { type GoldenSettings, goldenNames, openGolden } from '../support/fixtures';
+import { goldenSettings } from '../support/golden';
 import { expectClose, floatTensor, largestDifference, readTensors, runModel } from '../support/run';
 
 const TOLERANCE = 1e-4;
 const cases = goldenNames().filter((name) => name.includes('/axolotl-'));
-
-/** Without `normEps`: the epsilon is to be found in the model. */
-function settingsOf(settings: GoldenSettings): RewriteFileSettings {
-  const { heads, sublayerNorm, zeroInit, mirrorWeights, diffAttnMix } = settings;
-  return {
-    splitHeads: heads === 'split',
-    sublayerNorm,
-    init: zeroInit ? 'zero' : mirrorWeights ? 'mirror' : 'random',
-    mixInput: diffAttnMix !== undefined,
-  };
-}
 
 /** Names of the parameters that the rewrite adds to a layer. */
 function newParameters({ heads, sublayerNorm, base }: GoldenSettings): string[] {
@@ -53,7 +43,7 @@ describe.each(cases)('%s', (name) => {
     const model = models[exporter];
 
     test.each(['function', 'inline'])('gives the logits of the conversion, emitted as %s', async (emit) => {
-      const output = rewriteModel(model, { ...settingsOf(settings), emit, weights: attention });
+      const output = rewriteModel(model, { ...goldenSettings(settings), emit, weights: attention });
       const actual = await runModel(rewrittenBytes(output).read(), feeds);
       expectClose(actual, expected, TOLERANCE);
       // and not because nothing happened
@@ -62,7 +52,7 @@ describe.each(cases)('%s', (name) => {
     });
 
     test('every parameter of the attention is loaded, and none keeps its initial value', () => {
-      const { weights } = rewriteModel(model, { ...settingsOf(settings), weights: attention });
+      const { weights } = rewriteModel(model, { ...goldenSettings(settings), weights: attention });
       expect(weights?.initialised).toEqual([]);
       const loaded = weights?.loaded.map(({ parameter }) => parameter.replace(/^m\./, ''));
       for (let layer = 0; layer < settings.layers; layer++) {

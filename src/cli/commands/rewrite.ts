@@ -6,6 +6,7 @@ import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
 import type { Submit } from '../program';
 import { addCommonOptions, type CommonOptions, numberOption, repeated } from './options';
+import { STRIP_PREFIX } from './weights';
 
 interface RewriteCommandOptions extends CommonOptions {
   readonly output?: string;
@@ -24,6 +25,8 @@ interface RewriteCommandOptions extends CommonOptions {
   readonly monitorLayers?: number;
   readonly weights?: string;
   readonly strictWeights?: boolean;
+  readonly saveWeights?: string;
+  readonly stripPrefix?: string;
   readonly verify?: boolean;
   readonly dumpAfter?: readonly string[];
   readonly dumpDir?: string;
@@ -100,6 +103,8 @@ function addRewriteOptions(command: Command): void {
       'fill the new model from a checkpoint: .safetensors, its .index.json, or a folder',
     )
     .option('--strict-weights', 'refuse a checkpoint that lacks new parameters or has keys of no use')
+    .option('--save-weights <file>', 'also save the attention parameters as a checkpoint for PyTorch')
+    .option('--strip-prefix <prefix>', `${STRIP_PREFIX}; for --save-weights`)
     .option('--verify', 'prove the result before it is written')
     .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', repeated)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
@@ -128,6 +133,11 @@ function refuseContradictions(options: RewriteCommandOptions, command: Command):
     contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
   if (options.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
+  const { saveWeights, output } = options;
+  if (saveWeights !== undefined && output !== undefined && path.resolve(saveWeights) === path.resolve(output))
+    contradicts(`-o ${output}`, `--save-weights ${saveWeights}`, 'they are one file');
+  if (options.stripPrefix !== undefined && options.saveWeights === undefined)
+    throw errors.needs('--strip-prefix', '--save-weights');
   if (options.output === '-' && options.json) contradicts('--json', '-o -', 'both want standard output');
 }
 
@@ -168,6 +178,8 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
     ...defined({
       weights: options.weights,
       strictWeights: options.strictWeights,
+      saveWeights: options.saveWeights,
+      stripPrefix: options.stripPrefix,
       dumpFolder: options.dumpDir,
     }),
   };

@@ -4,8 +4,9 @@ import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { describeMiss } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
+import { type WeightsFile, weightsOf } from '../../api/weights';
 import { errors } from '../../errors';
-import { readModel } from '../../onnx';
+import { type Output, readModel, writeFiles } from '../../onnx';
 import { isStream } from '../../onnx/atomic';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -24,16 +25,26 @@ serve<'rewrite'>(async (job, ui) => {
   const started = performance.now();
   const afterPass = dumper(job, ui);
   const toFile = job.output !== '-' && !isStream(job.output);
-  if (toFile && !job.force && fs.existsSync(job.output)) throw errors.exists(job.output);
+  const targets = [
+    ...(toFile ? [job.output] : []),
+    ...(job.saveWeights === undefined ? [] : [job.saveWeights]),
+  ];
+  const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
+  if (taken !== undefined) throw errors.exists(taken);
   ui.phase(`rewriting ${job.input}`);
   const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
   const report = reportOf(output, job);
-  const verification = await (job.verify ? writeVerified(output, job, toFile, ui) : write(output, job, ui));
+  const saved = weightsToSave(output, job);
+  const beside = saved ? [saved.output] : [];
+  const verification = await (job.verify
+    ? writeVerified(output, job, toFile, beside, ui)
+    : write(output, job, beside, ui));
   if (verification?.passed === false) return refused(job, verification, ui);
   for (const warning of warningsOf(output, job.weights)) ui.warn(warning);
   const done: RewriteReport = {
     ...report,
     bytes: toFile ? sizeOf(job.output) : rewrittenBytes(output).length,
+    saved: saved?.saved ?? null,
     milliseconds: Math.round(performance.now() - started),
   };
   const text = rewriteText(done, ui);
@@ -44,14 +55,23 @@ serve<'rewrite'>(async (job, ui) => {
   };
 });
 
-function write(output: RewriteOutput, job: RewriteJob, ui: Ui): undefined {
+function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
+  const { saveWeights, stripPrefix } = job;
+  if (saveWeights === undefined) return undefined;
+  return weightsOf(output, saveWeights, stripPrefix === undefined ? {} : { stripPrefix });
+}
+
+/** @param beside files that appear with the model */
+function write(output: RewriteOutput, job: RewriteJob, beside: readonly Output[], ui: Ui): undefined {
   ui.phase(`writing ${job.output}`);
+  for (const { path: file } of beside) ui.usesFolder(path.dirname(file));
   if (job.output === '-') {
+    writeFiles(beside, job.force);
     writeToStandardOutput(rewrittenBytes(output));
     return;
   }
   ui.usesFolder(path.dirname(job.output));
-  writeRewritten(output, job.output, job.force);
+  writeRewritten(output, job.output, job.force, beside);
 }
 
 /** The output appears when it has been verified, or not at all. */
@@ -59,6 +79,7 @@ async function writeVerified(
   output: RewriteOutput,
   job: RewriteJob,
   toFile: boolean,
+  beside: readonly Output[],
   ui: Ui,
 ): Promise<VerifyReport> {
   const target = toFile ? job.output : path.join(tmpdir(), path.basename(job.input));
@@ -72,8 +93,12 @@ async function writeVerified(
     const { verifyModels } = await import('../../api/verify.js');
     const report = { ...(await verifyModels(job.input, stage.path)), rewritten: job.output };
     if (!report.passed) return report;
-    if (toFile) stage.publish(job.force);
-    else write(output, job, ui);
+    if (toFile) {
+      writeFiles(beside, job.force);
+      stage.publish(job.force);
+    } else {
+      write(output, job, beside, ui);
+    }
     return report;
   } finally {
     stage.discard();
@@ -93,8 +118,11 @@ function refused(job: RewriteJob, verification: VerifyReport, ui: Ui): JobResult
   };
 }
 
+/** What is known when all is written. */
+type Measured = 'bytes' | 'saved' | 'milliseconds';
+
 /** Worked out before anything is written: the output may take the place of the input. */
-function reportOf(output: RewriteOutput, job: RewriteJob): Omit<RewriteReport, 'bytes' | 'milliseconds'> {
+function reportOf(output: RewriteOutput, job: RewriteJob): Omit<RewriteReport, Measured> {
   const { model, layers, found, left, notChosen, weights, options } = output;
   return {
     input: job.input,

@@ -1,0 +1,131 @@
+import { constantTensor, tensorShape } from '../analyse';
+import type { LocatedSite } from '../attention/find';
+import { isProjected, projectedSides, type Side } from '../attention/site';
+import { errors } from '../errors';
+import type { Model, Value } from '../ir';
+import { type ByteRange, concatBytes, type DataType, type TensorProto } from '../onnx';
+import { isFloatType } from '../onnx/floats';
+import type { TensorToWrite } from '../weights/safetensors-write';
+import { biasColumns, columnsAsRows, transposedRows } from './columns';
+import { oneOfEachPath, storedValue } from './load-weights';
+import { namedWeights } from './parameter-names';
+
+/** Parameters of SPEC section 2 that the reference implementation calls the same. */
+const SAME_NAME = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init', 'subln.weight'];
+
+/**
+ * The attention modules of a rewritten model as the preset's reference implementation stores them: `q_proj.weight`
+ * and `k_proj.weight` [out, in] with the positive rows before the negative ones, the lambda vectors, the norm, and what
+ * else of the module has a name in the model, such as `v_proj.weight`.
+ * @param sites the rewritten attentions, as they were found in this model or in the one it was made from
+ * @param nameOf the module path to write for the path of a site
+ * @throws quantizedWeights where the model stores queries or keys quantized
+ */
+export function referenceWeights(
+  model: Model,
+  sites: readonly LocatedSite[],
+  nameOf: (path: string) => string,
+): Map<string, TensorToWrite> {
+  const tensors = new Map<string, TensorToWrite>();
+  const rest = namedWeights(model);
+  for (const site of oneOfEachPath(sites)) {
+    const parts = new Map<string, TensorToWrite>();
+    for (const suffix of SAME_NAME) {
+      const tensor = parameter(model, site, suffix);
+      if (tensor) parts.set(suffix, asStored(model, tensor));
+    }
+    putSide(parts, model, site, 'q', site.query);
+    if (isProjected(site.key)) putSide(parts, model, site, 'k', site.key);
+    const own = ownTensors(model, site);
+    for (const { value, name, transposed } of rest) {
+      const suffix = name.startsWith(`${site.path}.`) ? name.slice(site.path.length + 1) : '';
+      const tensor = value.initializer;
+      if (suffix === '' || !tensor || own.has(tensor) || !isFloatType(tensor.dataType) || parts.has(suffix))
+        continue;
+      parts.set(suffix, transposed ? asTransposed(model, tensor) : asStored(model, tensor));
+    }
+    for (const [suffix, tensor] of parts) tensors.set(`${nameOf(site.path)}.${suffix}`, tensor);
+  }
+  return tensors;
+}
+
+/** Both projections of one side as one, positive rows first. */
+function putSide(
+  parts: Map<string, TensorToWrite>,
+  model: Model,
+  site: LocatedSite,
+  letter: 'q' | 'k',
+  side: Side,
+): void {
+  const { projection, columns } = side;
+  if (projection.quantized) throw errors.quantizedWeights(site.path);
+  const weight = current(model, projection.weight);
+  const bias = projection.bias && current(model, projection.bias.value);
+  const second = (part: string) => parameter(model, site, `${letter}2_proj.${part}`);
+  if (weight) {
+    const rows = columnsAsRows(model, { ...projection, tensor: weight }, columns);
+    const negative = second('weight');
+    parts.set(
+      `${letter}_proj.weight`,
+      stacked(model, weight, rows, [columns.length, projection.inFeatures], negative),
+    );
+  }
+  if (bias) {
+    const offset = projection.bias?.offset ?? 0;
+    const rows = biasColumns(
+      model,
+      bias,
+      columns.map((column) => column + offset),
+    );
+    parts.set(`${letter}_proj.bias`, stacked(model, bias, rows, [columns.length], second('bias')));
+  }
+}
+
+function stacked(
+  model: Model,
+  { dataType }: TensorProto,
+  positive: ByteRange,
+  [rows = 0, ...rest]: readonly number[],
+  negative: TensorProto | undefined,
+): TensorToWrite {
+  const dtype = dataType as DataType;
+  if (!negative) return { dtype, shape: [rows, ...rest], data: positive };
+  const data = concatBytes([positive, model.file.tensorBytes(negative)]);
+  return { dtype, shape: [rows + (tensorShape(negative)[0] ?? 0), ...rest], data };
+}
+
+/** What a model holds now where this value, of it or of the model it was made from, is stored. */
+function current(model: Model, value: Value): TensorProto | undefined {
+  const { name } = storedValue(value);
+  for (const graph of model.scopes()) {
+    const found = graph.values.get(name);
+    if (found) return constantTensor(found);
+  }
+  return undefined;
+}
+
+function parameter(model: Model, site: LocatedSite, suffix: string): TensorProto | undefined {
+  return model.graph.values.get(`${site.path}.${suffix}`)?.initializer;
+}
+
+/** Tensors of a layer that have been written under other names. */
+function ownTensors(model: Model, site: LocatedSite): Set<TensorProto | undefined> {
+  const projected = projectedSides(site).flatMap(({ projection: { weight, bias } }) => [
+    current(model, weight),
+    bias && current(model, bias.value),
+  ]);
+  const second = ['q', 'k'].flatMap((letter) =>
+    ['weight', 'bias'].map((part) => parameter(model, site, `${letter}2_proj.${part}`)),
+  );
+  return new Set([...projected, ...second]);
+}
+
+function asStored(model: Model, tensor: TensorProto): TensorToWrite {
+  const data = model.file.tensorBytes(tensor);
+  return { dtype: tensor.dataType as DataType, shape: tensorShape(tensor), data };
+}
+
+function asTransposed(model: Model, tensor: TensorProto): TensorToWrite {
+  const { dtype, shape, data } = asStored(model, tensor);
+  return { dtype, shape: [...shape].reverse(), data: transposedRows(data, shape, dtype) };
+}
