@@ -1,4 +1,5 @@
 import type { LocatedSite } from '../src/attention/find';
+import { isDoubled } from '../src/attention/presets';
 import type { OperatorCore, PlainScores, WrittenOutCore } from '../src/attention/site';
 import type { Value } from '../src/ir';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
@@ -36,29 +37,36 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, core.product, site.path);
   const substitution = projectNegative(site, session, builder);
-  const pasts = splitPasts(site, session, substitution);
+  const keyed = isDoubled(session.options, 'key');
+  const pasts = keyed ? splitPasts(site, session, substitution) : [];
   const form = session.formOf(site);
-  const start =
+  const start: Record<string, Value> =
     core.plain && form === 'scores'
-      ? scoresStart(core, core.plain, substitution, builder)
+      ? scoresStart(core, core.plain, substitution, builder, keyed)
       : {
           A1: arrangeProbabilities(builder, core, core.probabilities),
           A2: arrangeProbabilities(builder, core, cloneSlice(core.probabilities, substitution, builder)),
           V: arrangeValues(builder, core),
         };
+  session.addLambda(site, form, start, builder);
   const [attended, map] = session.differentialAttention(site, form, start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
   const result = arrangeOutput(builder, core, attended);
-  const caches = [...pasts, ...doublePresents(site, session, substitution, builder)];
+  const presents = keyed ? doublePresents(site, session, substitution, builder) : [];
+  const caches = [...pasts, ...presents];
   session.finish(site, form, start, { result, attended, uses, map: arrangeMap(builder, core, map), caches });
 }
 
-/** Q1, K1, Q2, K2 and V with the scale and bias of the model. */
+/**
+ * Q1, K1, Q2, K2 and V with the scale and bias of the model.
+ * @param keyed true where the negative component has keys of its own
+ */
 function scoresStart(
   core: WrittenOutCore,
   plain: PlainScores,
   substitution: Map<Value, Value>,
   builder: Builder,
+  keyed: boolean,
 ): Record<string, Value> {
   const query = core.scores.inputs[core.queryIndex];
   const transposedKey = core.scores.inputs[core.keyIndex];
@@ -66,11 +74,12 @@ function scoresStart(
   const key = untransposed(transposedKey);
   const keys = (value: Value) => (key ? value : builder.transpose(value, [0, 1, 3, 2]));
   const keyOperand = key ?? transposedKey;
+  const K1 = keys(keyOperand);
   const start: Record<string, Value> = {
     Q1: query,
-    K1: keys(keyOperand),
+    K1,
     Q2: cloneSlice(query, substitution, builder),
-    K2: keys(cloneSlice(keyOperand, substitution, builder)),
+    K2: keyed ? keys(cloneSlice(keyOperand, substitution, builder)) : K1,
     V: core.values,
   };
   if (plain.scale) start[plain.scale.operator === 'Mul' ? 'scale' : 'divisor'] = plain.scale.value;
@@ -92,21 +101,23 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const builder = new Builder(site.scope, after, site.path);
   const inside = core.weightIndex !== undefined;
   const substitution: Substitution = inside ? new Map() : projectNegative(site, session, builder);
-  const pasts = inside ? [] : splitPasts(site, session, substitution);
+  const keyed = isDoubled(session.options, 'key');
+  const pasts = keyed && !inside ? splitPasts(site, session, substitution) : [];
   const inputs = negativeInputs(site, core, session, substitution, builder);
-  const own = core.cache ? splitOperatorPast(site, core.cache, session, inputs) : [];
+  const own = core.cache && keyed ? splitOperatorPast(site, core.cache, session, inputs) : [];
   const outputs = builder.copy(node, inputs, '/negative');
   const [negative] = outputs;
   if (!negative) throw new Error(`${node.label}: no output`);
-  const start = {
+  const start: Record<string, Value> = {
     Y1: separated(builder, site, core, core.output),
     Y2: separated(builder, site, core, negative),
   };
+  session.addLambda(site, 'outputs', start, builder);
   const [attended] = session.differentialAttention(site, 'outputs', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
   const result = core.merged ? merged(builder, site, attended) : attended;
-  const presents = inside ? [] : doublePresents(site, session, substitution, builder);
-  const shown = core.cache ? doubleOperatorPresent(site, core.cache, session, outputs, builder) : [];
+  const presents = inside || !keyed ? [] : doublePresents(site, session, substitution, builder);
+  const shown = core.cache && keyed ? doubleOperatorPresent(site, core.cache, session, outputs, builder) : [];
   session.finish(site, 'outputs', start, {
     result,
     attended,

@@ -1,12 +1,15 @@
 import { Dim, type Shapes } from '../src/analyse';
 import type { LocatedSite } from '../src/attention/find';
+import { presetOf } from '../src/attention/presets';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
 import { knownView } from '../src/match/side';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
 import {
+  componentHeads,
   headAxisOf,
   joinHeads,
+  pairOutputs,
   pairValues,
   separateHeads,
   separateValues,
@@ -18,8 +21,8 @@ import { exchangedInputs, headAxis, merged, separated } from '../src/rewrite/ope
 import type { RewriteSession } from '../src/rewrite/session';
 
 /**
- * Split heads, scores written out: the model's probabilities are computed as they were, then the first half of the
- * heads is taken as positive, the second as negative.
+ * Split heads, scores written out: the model's probabilities are computed as they were, then one of each pair of heads
+ * is taken as positive, the other as negative.
  */
 export const lowerSplitWrittenOut: Lowering = {
   name: 'split-heads-written-out',
@@ -30,8 +33,8 @@ export const lowerSplitWrittenOut: Lowering = {
 };
 
 /**
- * Split heads behind a fused operator: a second call with the value heads exchanged gives every half of the
- * probabilities times every half of the values.
+ * Split heads behind a fused operator: a second call with the value heads of each pair exchanged gives both components
+ * of the probabilities times both of the values.
  */
 export const lowerSplitOperator: Lowering = {
   name: 'split-heads-operator',
@@ -44,15 +47,15 @@ export const lowerSplitOperator: Lowering = {
 function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: RewriteSession): void {
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, core.product, site.path);
-  if (session.options.init === 'mirror') mirrorHalves(site, session.model);
+  if (session.options.init === 'mirror') mirrorHalves(site, session.model, presetOf(session.options).pairing);
   const { shapes } = session.found.analysis;
   const layout = headAxisOf(knownView(core.probabilitiesView), site);
   const ordered = arrangeProbabilities(builder, core, core.probabilities);
   const probabilities = separateHeads(builder, ordered, layout, site.heads);
   const values = separateValues(builder, arrangeValues(builder, core), ordered, layout, site.heads);
-  const half = site.heads / 2;
-  const [positive, negative] = builder.halves(probabilities, layout.axis, half);
-  const paired = pairValues(builder, values, arrangedShape(core, shapes), layout, site.heads);
+  const { pairing } = presetOf(session.options);
+  const [positive, negative] = componentHeads(builder, probabilities, layout.axis, site.heads, pairing);
+  const paired = pairValues(builder, values, arrangedShape(core, shapes), layout, site, pairing);
   const start = { A1: positive, A2: negative, V: paired };
   const [attended, map] = session.differentialAttention(site, 'probabilities', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
@@ -79,25 +82,15 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const { node } = core;
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, site.scope.nodes[site.scope.nodes.indexOf(node) + 1], site.path);
-  if (session.options.init === 'mirror') mirrorHalves(site, session.model);
+  if (session.options.init === 'mirror') mirrorHalves(site, session.model, presetOf(session.options).pairing);
   const [second] = builder.copy(node, exchangedInputs(site, core, session, builder), '/exchanged');
   if (!second) throw new Error(`${node.label}: no output`);
-  const half = site.heads / 2;
-  const axis = headAxis(core);
-  const [straightFirst, straightSecond] = builder.halves(
-    separated(builder, site, core, core.output),
-    axis,
-    half,
-  );
-  const [exchangedFirst, exchangedSecond] = builder.halves(
-    separated(builder, site, core, second),
-    axis,
-    half,
-  );
-  const start = {
-    Y1: builder.concat([straightFirst, exchangedFirst], -1),
-    Y2: builder.concat([exchangedSecond, straightSecond], -1),
+  const calls = {
+    straight: separated(builder, site, core, core.output),
+    exchanged: separated(builder, site, core, second),
   };
+  const components = pairOutputs(builder, calls, headAxis(core), site, presetOf(session.options).pairing);
+  const start = { Y1: components.positive, Y2: components.negative };
   const [attended] = session.differentialAttention(site, 'outputs', start, builder);
   if (!attended) throw new Error(`${site.path}: no result`);
   const result = core.merged

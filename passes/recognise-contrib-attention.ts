@@ -1,4 +1,4 @@
-import { constantTensor, tensorShape } from '../src/analyse';
+import { constantTensor, Dim, projectionView, tensorShape } from '../src/analyse';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, OperatorCore, Side, SiteTraits } from '../src/attention/site';
 import type { Node, Value } from '../src/ir';
@@ -196,7 +196,7 @@ function projectedInside(node: Node, { shapes }: Analysis): AttentionSite {
     ],
     headUnits: 1,
     operand: input,
-    operandView: { axes: [], offset: 0 },
+    operandView: projectionView(shapes.shape(input)?.slice(0, -1) ?? [Dim.unknown(), Dim.unknown()], q),
   });
   return {
     anchor: node,

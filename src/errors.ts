@@ -198,15 +198,15 @@ export const errors = {
       `--layers ${text}: there is no layer ${depth}; the model has ${layers}, counted from 0`,
       'diffx inspect lists them.',
     ),
-  contradiction: (first: string, second: string, why: string) =>
-    usage('contradiction', `${first} and ${second} exclude each other: ${why}`, 'Leave one of them out.'),
+  contradiction: (first: string, second: string, why: string, remedy = 'Leave one of them out.') =>
+    usage('contradiction', `${first} and ${second} exclude each other: ${why}`, remedy),
   needs: (option: string, other: string) =>
     usage('needs', `${option} needs ${other}`, `Give ${other} as well, or leave ${option} out.`),
   oddHeads: (path: string, heads: number, kvHeads: number) =>
     usage(
       'odd-heads',
       `${path}: cannot split ${heads} heads with ${kvHeads} key/value heads into halves`,
-      'Both must be even; rewrite without --split-heads to add heads instead.',
+      'Both must be even; the presets axolotl (without --split-heads) and v2 add heads instead.',
     ),
   alreadyDifferential: (path: string, how: string) =>
     usage(

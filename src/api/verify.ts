@@ -30,7 +30,7 @@ function makePair(originalPath: string, rewrittenPath: string): Pair {
   const { options } = record;
   const layers = options.layers === undefined ? undefined : parseLayers(options.layers);
   const { normEps, monitorLayers } = options;
-  const complete = { ...options, preset: 'axolotl' as const, normEps, monitorLayers, layers };
+  const complete = { ...options, normEps, monitorLayers, layers };
   const rewrittenPaths = new Set(record.layers.map(({ path }) => path));
   const expectedParameters = new Map<string, ByteRange>();
   for (const site of sites) {

@@ -2,6 +2,7 @@ import { errors } from '../errors';
 import type { Model } from '../ir';
 import { lazyEntry } from '../onnx';
 import { type MonitoredLayer, RUN_METRICS } from './monitored';
+import { type HeadMode, PRESETS, type PresetName } from './presets';
 
 /** What a rewritten model says of itself, in `metadata_props`. */
 
@@ -33,8 +34,8 @@ export type FunctionForm = 'scores' | 'probabilities' | 'outputs';
 
 /** The options as they are recorded: enough to rewrite the source once more. */
 export interface RecordedOptions {
-  readonly preset: string;
-  readonly heads: 'duplicate' | 'split';
+  readonly preset: PresetName;
+  readonly heads: HeadMode;
   readonly init: 'random' | 'zero' | 'mirror' | 'preserve';
   readonly sublayerNorm: boolean;
   readonly normEps?: number | undefined;
@@ -153,7 +154,8 @@ function hasTypes(value: Fields, types: Readonly<Record<string, string>>): boole
 function isOptions(value: unknown): value is RecordedOptions {
   return (
     isFields(value) &&
-    hasTypes(value, { preset: 'string', seed: 'number', sublayerNorm: 'boolean', mixInput: 'boolean' }) &&
+    hasTypes(value, { seed: 'number', sublayerNorm: 'boolean', mixInput: 'boolean' }) &&
+    PRESETS.some((preset) => preset === value['preset']) &&
     (value['heads'] === 'duplicate' || value['heads'] === 'split') &&
     ['random', 'zero', 'mirror', 'preserve'].includes(String(value['init'])) &&
     ['function', 'inline'].includes(String(value['emit']))

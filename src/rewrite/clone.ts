@@ -1,6 +1,7 @@
 import { ancestors, dataInputs, isShapeReader } from '../analyse';
 import type { LocatedSite } from '../attention/find';
-import { isProjected, type Side } from '../attention/site';
+import { isDoubled } from '../attention/presets';
+import { secondProjections } from '../attention/second-projections';
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { Builder } from './builder';
@@ -13,10 +14,13 @@ export type Substitution = Map<Value, Value>;
 /** Adds the second projections of a site; the result says what they stand in for. */
 export function projectNegative(site: LocatedSite, session: RewriteSession, builder: Builder): Substitution {
   const parameters = session.parameters.of(site);
-  const project = (side: Side, name: string) => secondProjection(builder, site, side, name, parameters);
-  const substitution: Substitution = new Map([[site.query.separated, project(site.query, 'q2_proj')]]);
-  if (isProjected(site.key)) substitution.set(site.key.separated, project(site.key, 'k2_proj'));
-  return substitution;
+  const substitution: Substitution = new Map();
+  for (const { name, side } of secondProjections(site, session.options))
+    substitution.set(side.separated, secondProjection(builder, site, side, name, parameters));
+  // Keys that come out of the projection of the queries, and stay as they are.
+  const { key } = site;
+  if (!substitution.has(key.separated) || isDoubled(session.options, 'key')) return substitution;
+  return substitution.set(key.operand, key.operand);
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Preset } from '../attention/presets';
 import { DOMAIN, type FunctionForm } from '../attention/record';
 import { type AttributeProto, AttributeType, DataType, type FunctionProto, type NodeProto } from '../onnx';
 import { attribute } from './attributes';
@@ -17,8 +18,14 @@ export interface FunctionFeatures {
   readonly divisor: boolean;
   /** The input `bias` is added to the scores. */
   readonly bias: boolean;
-  /** RMSNorm with the input `subln_weight` and the attribute `epsilon`. */
+  /** lambda comes from four vectors and `lambda_init`, or is the sigmoid of the input `lambda_logits`. */
+  readonly lambda: Preset['lambda'];
+  /** RMSNorm with the attribute `epsilon`. */
   readonly norm: boolean;
+  /** That norm multiplies with the input `subln_weight`. */
+  readonly normWeight: boolean;
+  /** C is multiplied with (1 - lambda_init). */
+  readonly timesOneMinusLambdaInit: boolean;
   /** The input `mix` multiplies lambda. */
   readonly mix: boolean;
   /** C is multiplied with 1 / (1 - mix * lambda_init), see SPEC section 1 (`preserve`). */
@@ -51,14 +58,16 @@ export function functionInputs(form: FunctionForm, features: FunctionFeatures): 
     ...(scores && features.scale ? ['scale'] : []),
     ...(scores && features.divisor ? ['divisor'] : []),
     ...(scores && features.bias ? ['bias'] : []),
-    'lambda_q1',
-    'lambda_k1',
-    'lambda_q2',
-    'lambda_k2',
-    'lambda_init',
-    ...(features.norm ? ['subln_weight'] : []),
+    ...lambdaInputs(features),
+    ...(features.norm && features.normWeight ? ['subln_weight'] : []),
     ...(features.mix ? ['mix'] : []),
   ];
+}
+
+/** What lambda and what is computed from its initial value read. */
+function lambdaInputs({ lambda, gain, timesOneMinusLambdaInit }: FunctionFeatures): string[] {
+  if (lambda === 'vectors') return ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init'];
+  return gain || timesOneMinusLambdaInit ? ['lambda_logits', 'lambda_init'] : ['lambda_logits'];
 }
 
 /** Collects nodes whose outputs are named by what they hold. */
@@ -96,7 +105,8 @@ class Body {
  * The operators of SPEC section 1:
  *
  *     lambda = exp(lambda_q1 . lambda_k1) - exp(lambda_q2 . lambda_k2) + lambda_init     (float32)
- *     C = (A1 - mix * lambda * A2) V,   C = norm(C),   C = C * gain
+ *     or lambda = sigmoid(lambda_logits), one for each token and head                    (float32)
+ *     C = (A1 - mix * lambda * A2) V,   C = norm(C),   C = C * (1 - lambda_init),   C = C * gain
  */
 export function functionBody(form: FunctionForm, features: FunctionFeatures, opset: number): FunctionBody {
   const body = new Body();
@@ -118,6 +128,10 @@ export function functionBody(form: FunctionForm, features: FunctionFeatures, ops
     result = body.add('attended', 'MatMul', [map, 'V']);
   }
   if (features.norm) result = normNodes(body, result, features, opset);
+  if (features.timesOneMinusLambdaInit) {
+    const rest = body.add('lambda_init_rest', 'Sub', [body.one('rest_one', 1), 'lambda_init']);
+    result = body.add('scaled', 'Mul', [result, narrow(rest)]);
+  }
   if (features.gain) result = body.add('gained', 'Mul', [result, narrow(gainNodes(body, features))]);
   body.add('C', 'Identity', [result]);
   const named = withoutIdentity(body.nodes, result, 'C');
@@ -141,15 +155,27 @@ function withoutIdentity(nodes: readonly NodeProto[], from: string, to: string):
   }));
 }
 
-function lambdaNodes(body: Body, { mix }: FunctionFeatures): string {
+/** mix * lambda in float32. */
+function lambdaNodes(body: Body, features: FunctionFeatures): string {
+  const lambda = features.lambda === 'vectors' ? vectorNodes(body) : sigmoidNodes(body, features);
+  return features.mix ? body.add('lambda_mixed', 'Mul', [lambda, 'mix']) : lambda;
+}
+
+function sigmoidNodes(body: Body, { dataType }: FunctionFeatures): string {
+  const float = [attribute.int('to', DataType.FLOAT)];
+  const logits =
+    dataType === DataType.FLOAT ? 'lambda_logits' : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
+  return body.add('lambda', 'Sigmoid', [logits]);
+}
+
+function vectorNodes(body: Body): string {
   const keep = [attribute.int('keepdims', 0)];
   const exponent = (n: string) => {
     const product = body.add(`lambda${n}_product`, 'Mul', [`lambda_q${n}`, `lambda_k${n}`]);
     return body.add(`lambda${n}`, 'Exp', [body.add(`lambda${n}_dot`, 'ReduceSum', [product], keep)]);
   };
   const difference = body.add('lambda_difference', 'Sub', [exponent('1'), exponent('2')]);
-  const lambda = body.add('lambda', 'Add', [difference, 'lambda_init']);
-  return mix ? body.add('lambda_mixed', 'Mul', [lambda, 'mix']) : lambda;
+  return body.add('lambda', 'Add', [difference, 'lambda_init']);
 }
 
 function gainNodes(body: Body, { mix }: FunctionFeatures): string {
@@ -167,7 +193,7 @@ function probabilityNodes(body: Body, features: FunctionFeatures, n: '1' | '2'):
   return body.add(`A${n}`, 'Softmax', [scores], [attribute.int('axis', -1)]);
 }
 
-/** RMSNorm over the value width in float32 (Zhang and Sennrich, arXiv 1910.07467), times a weight. */
+/** RMSNorm over the value width in float32 (Zhang and Sennrich, arXiv 1910.07467), times the weight if there is one. */
 function normNodes(body: Body, input: string, features: FunctionFeatures, opset: number): string {
   const wide = features.dataType === DataType.FLOAT;
   const x = wide ? input : body.add('norm_input', 'Cast', [input], [attribute.int('to', DataType.FLOAT)]);
@@ -193,7 +219,7 @@ function normNodes(body: Body, input: string, features: FunctionFeatures, opset:
   const back = wide
     ? normed
     : body.add('norm_cast', 'Cast', [normed], [attribute.int('to', features.dataType)]);
-  return body.add('norm_weighted', 'Mul', [back, 'subln_weight']);
+  return features.normWeight ? body.add('norm_weighted', 'Mul', [back, 'subln_weight']) : back;
 }
 
 /** The local function of a form. */

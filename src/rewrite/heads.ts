@@ -1,8 +1,11 @@
 import type { Dim, View } from '../analyse';
+import type { Pairing } from '../attention/presets';
 import type { AttentionSite } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
+import { attribute } from './attributes';
 import type { Builder } from './builder';
+import { negativeHeads, positiveHeads, valueHeads } from './pairing';
 import { joinShape } from './second-projection';
 
 /** Where the heads of probabilities and values stand among the axes before the last two. */
@@ -99,20 +102,97 @@ export function joinHeads(
   return builder.op('Reshape', [value, joinShape(builder, [lead, width])]);
 }
 
-/** Value heads in pairs: head i becomes [V_i | V_(i + h/2)] on the width. Values that all heads share are doubled. */
+/** The positive and the negative heads of an axis. */
+export function componentHeads(
+  builder: Builder,
+  value: Value,
+  axis: number,
+  heads: number,
+  pairing: Pairing,
+): [positive: Value, negative: Value] {
+  const [first, second] = [positiveHeads(pairing, heads), negativeHeads(pairing, heads)];
+  return takeTwo(builder, value, axis, heads, first, second);
+}
+
+/** Value heads in pairs, side by side on the width. Values that all heads share are doubled. */
 export function pairValues(
   builder: Builder,
   values: Value,
   shape: readonly Dim[] | undefined,
   layout: HeadLayout,
-  heads: number,
+  { heads, kvHeads }: Pick<AttentionSite, 'heads' | 'kvHeads'>,
+  pairing: Pairing,
 ): Value {
   const missing = shape === undefined || !isSeparate(layout) ? 0 : layout.rank - shape.length;
   const axis = layout.axis - missing;
   const own = isSeparate(layout) ? (axis < 0 ? 1 : shape?.[axis]?.value) : heads;
   if (own === 1) return builder.concat([values, values], -1);
-  const [first, second] = builder.halves(values, axis, heads / 2);
+  // Stored heads stand repeated, each for the group of query heads that it serves; any of a group will do.
+  const group = heads / kvHeads;
+  const within = (stored: number, pair: number) => stored * group + (pair % group);
+  const { left, right } = valueHeads(pairing, heads, kvHeads);
+  const [first, second] = takeTwo(builder, values, axis, heads, left.map(within), right.map(within));
   return builder.concat([first, second], -1);
+}
+
+/**
+ * A1 V and A2 V, where V are both value heads of a pair side by side, from what an operator gives for each head with its
+ * own values (`straight`) and with those of its partner (`exchanged`).
+ */
+export function pairOutputs(
+  builder: Builder,
+  calls: { readonly straight: Value; readonly exchanged: Value },
+  axis: number,
+  { heads, kvHeads }: Pick<AttentionSite, 'heads' | 'kvHeads'>,
+  pairing: Pairing,
+): { positive: Value; negative: Value } {
+  const values = valueHeads(pairing, heads, kvHeads);
+  const own = (head: number) => Math.floor(head / (heads / kvHeads));
+  /** Of each of some heads, the product with the value heads named. */
+  const withValues = (of: readonly number[], wanted: readonly number[]) => {
+    const straight = of.map((head, pair) => own(head) === wanted[pair]);
+    const [source] = [...new Set(straight)].map((each) => (each ? calls.straight : calls.exchanged));
+    if (source && straight.every((each) => each === straight[0])) return takeHeads(builder, source, axis, of);
+    const both = builder.concat([calls.straight, calls.exchanged], axis);
+    return takeHeads(
+      builder,
+      both,
+      axis,
+      of.map((head, pair) => (straight[pair] ? head : head + heads)),
+    );
+  };
+  const component = (of: readonly number[]) =>
+    builder.concat([withValues(of, values.left), withValues(of, values.right)], -1);
+  return {
+    positive: component(positiveHeads(pairing, heads)),
+    negative: component(negativeHeads(pairing, heads)),
+  };
+}
+
+/** Two lists of heads; the halves of an axis with one Split. */
+function takeTwo(
+  builder: Builder,
+  value: Value,
+  axis: number,
+  heads: number,
+  first: readonly number[],
+  second: readonly number[],
+): [Value, Value] {
+  const halves = [...first, ...second].every((head, index) => head === index);
+  if (halves && first.length * 2 === heads) return builder.halves(value, axis, heads / 2);
+  return [takeHeads(builder, value, axis, first), takeHeads(builder, value, axis, second)];
+}
+
+/** The heads of an axis that a list names, in its order. */
+export function takeHeads(builder: Builder, value: Value, axis: number, heads: readonly number[]): Value {
+  const [from = 0, next = from + 1] = heads;
+  const step = next - from;
+  const even = step > 0 && heads.every((head, index) => head === from + index * step);
+  if (!even)
+    return builder.op('Gather', [value, builder.ints(heads)], { attributes: [attribute.int('axis', axis)] });
+  const to = from + (heads.length - 1) * step + 1;
+  const bounds = [from, to, axis, step].map((each) => builder.ints([each]));
+  return builder.op('Slice', [value, ...bounds]);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { constantSource, elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
 import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
@@ -7,6 +8,7 @@ import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../on
 import { decodeFloats, encodeFloats, isFloatType } from '../onnx/floats';
 import { KeyIndex } from '../weights/match-names';
 import type { Safetensors, StoredTensor } from '../weights/safetensors';
+import { inHalves } from './checkpoint-rows';
 import { placeRows, transposedRows } from './columns';
 import { namedWeights } from './parameter-names';
 import type { RewriteSession } from './session';
@@ -32,13 +34,16 @@ interface Rows {
 
 /**
  * Fills a rewritten model from a checkpoint: the names of SPEC section 2, and the layout of the reference
- * implementation, whose `q_proj.weight` [2 * h * d, in] holds the positive projection before the negative one.
+ * implementation, whose `q_proj.weight` [2 * h * d, in] holds the positive projection before the negative one, or their
+ * heads in turn.
  */
 export function loadWeights(session: RewriteSession, checkpoint: Safetensors, path: string): LoadReport {
   const loader = new Loader(session.model, checkpoint, path);
+  const { storesLambdaInit } = presetOf(session.options);
   for (const site of oneOfEachPath(session.sites)) {
     for (const [suffix, value] of session.parameters.of(site)) {
-      if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, `${site.path}.${suffix}`);
+      const expected = suffix !== 'lambda_init' || storesLambdaInit;
+      if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, `${site.path}.${suffix}`, expected);
     }
     loader.fillSide(site, 'q', site.query, session);
     if (isProjected(site.key)) loader.fillSide(site, 'k', site.key, session);
@@ -91,11 +96,14 @@ class Loader {
     this.#used.add(key);
   }
 
-  /** Fills one new parameter from the key of its own name. */
-  fill(value: Value, name: string): void {
+  /**
+   * Fills one new parameter from the key of its own name.
+   * @param expected false where no checkpoint of the reference has it
+   */
+  fill(value: Value, name: string, expected: boolean): void {
     const found = this.#find(name);
     if (found) this.#put(value, found);
-    else this.#initialised.push(value.name);
+    else if (expected) this.#initialised.push(value.name);
   }
 
   #put(value: Value, { key, tensor, from, rows }: Rows): void {
@@ -124,7 +132,7 @@ class Loader {
       }
       const second = session.parameters.of(site).get(`${letter}2_proj.${part}`);
       const own = second && this.#find(`${site.path}.${letter}2_proj.${part}`);
-      const packed = this.#find(`${site.path}.${letter}_proj.${part}`);
+      const packed = this.#packed(`${site.path}.${letter}_proj.${part}`, side, session);
       const height = side.columns.length;
       const rows = packed?.tensor.shape[0];
       if (packed && rows !== height && !(second && rows === 2 * height)) {
@@ -143,6 +151,14 @@ class Loader {
       else if (packed && copies(session)) this.#put(second, { ...packed, rows: height });
       else this.#initialised.push(second.name);
     }
+  }
+
+  /** What a checkpoint has of both components, positive ones first. */
+  #packed(name: string, side: Side, { options }: RewriteSession): Rows | undefined {
+    const found = this.#find(name);
+    const both = found?.tensor.shape[0] === 2 * side.columns.length;
+    if (!found || !both || presetOf(options).pairing === 'halves') return found;
+    return { ...found, tensor: inHalves(found.tensor, side.heads) };
   }
 
   /** Quantized weights keep what they have; the keys for them show up as unused. */

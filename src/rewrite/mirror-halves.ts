@@ -1,22 +1,34 @@
 import { constantSource, elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
+import type { Pairing } from '../attention/presets';
 import { projectedSides, type Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { TensorProto } from '../onnx';
 import { overwriteColumns } from './columns';
+import { negativeHeads, positiveHeads } from './pairing';
 import { makeTensor } from './tensors';
 
 /**
- * `--mirror-weights` with split heads: the second half of the query and key heads becomes a copy of the first, in the
- * model's own weights.
+ * `--mirror-weights` with split heads: the negative query and key heads become copies of the positive ones they are
+ * paired with, in the model's own weights. A key head that serves both of a pair stays.
  */
-export function mirrorHalves(site: LocatedSite, model: Model): void {
+export function mirrorHalves(site: LocatedSite, model: Model, pairing: Pairing): void {
+  const positive = positiveHeads(pairing, site.heads);
+  const negative = negativeHeads(pairing, site.heads);
   for (const side of projectedSides(site)) {
-    const { columns, projection } = side;
-    const half = columns.length / 2;
-    const from = columns.subarray(0, half);
-    const to = columns.subarray(half);
+    const { projection } = side;
+    const own = (head: number) => Math.floor(head / (site.heads / side.heads));
+    const sources = negative.map((head, pair) => [own(head), own(positive[pair] ?? 0)] as const);
+    const copied = [...new Map(sources.filter(([head, source]) => head !== source))];
+    const from = columnsOf(
+      side,
+      copied.map(([, source]) => source),
+    );
+    const to = columnsOf(
+      side,
+      copied.map(([head]) => head),
+    );
     const { outFeatures, outFirst, quantized } = projection;
     const stored = quantized?.parts ?? [
       { value: projection.weight, tensor: projection.tensor, layout: outFirst ? 'rows' : 'columns' },
@@ -36,6 +48,11 @@ export function mirrorHalves(site: LocatedSite, model: Model): void {
       );
     }
   }
+}
+
+/** The columns of some heads of a side. */
+function columnsOf({ columns, width }: Side, heads: readonly number[]): Int32Array {
+  return Int32Array.from(heads.flatMap((head) => [...columns.subarray(head * width, (head + 1) * width)]));
 }
 
 function replace(

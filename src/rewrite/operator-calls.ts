@@ -1,11 +1,14 @@
 import type { LocatedSite } from '../attention/find';
+import { isDoubled, type Pairing, presetOf } from '../attention/presets';
 import { columnsOf, type OperatorCore } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
+import { attribute } from './attributes';
 import type { Builder } from './builder';
 import { cloneSlice, type Substitution } from './clone';
+import { partnerOf } from './pairing';
 import type { RewriteSession } from './session';
-import { floatTensor } from './tensors';
+import { floatTensor, int64Vector } from './tensors';
 
 /** Inputs for further calls of a fused attention operator. */
 
@@ -25,12 +28,13 @@ export function negativeInputs(
 ): (Value | undefined)[] {
   const inputs = [...core.node.inputs];
   if (core.weightIndex !== undefined) return packedInputs(site, core, core.weightIndex, session, builder);
+  const keyed = isDoubled(session.options, 'key');
   inputs[core.queryIndex] = cloneSlice(site.query.operand, substitution, builder);
-  inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
+  if (keyed) inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
   const bias = core.biasIndex === undefined ? undefined : inputs[core.biasIndex];
   if (core.biasIndex !== undefined && bias) {
-    // The second queries and keys have their bias already.
-    const width = columnsOf(site.query) + columnsOf(site.key);
+    // Second queries and keys have their bias already.
+    const width = secondWidth(site, session);
     const none = builder.constant(
       `${site.path}/no_bias`,
       floatTensor(site.dataType, [width], new Float32Array(width)),
@@ -40,7 +44,12 @@ export function negativeInputs(
   return inputs;
 }
 
-/** The operator projects by itself: its weights [in, q | k | v] with second queries and keys. */
+/** Columns of [q | k | v] that the negative component has its own of. */
+function secondWidth({ query, key }: LocatedSite, { options }: RewriteSession): number {
+  return columnsOf(query) + (isDoubled(options, 'key') ? columnsOf(key) : 0);
+}
+
+/** The operator projects by itself: its weights [in, q | k | v] with those of the negative component. */
 function packedInputs(
   site: LocatedSite,
   core: OperatorCore,
@@ -49,39 +58,56 @@ function packedInputs(
   builder: Builder,
 ): (Value | undefined)[] {
   const inputs = [...core.node.inputs];
-  const width = columnsOf(site.query) + columnsOf(site.key);
+  const width = secondWidth(site, session);
   const weight = inputs[weightIndex];
   if (!weight) throw new Error(`${core.node.label}: no weights`);
-  const second = (name: string) => builder.transpose(session.parameters.get(site, name), [1, 0]);
-  const values = columnsFrom(builder, weight, width, END, 1);
-  inputs[weightIndex] = builder.concat([second('q2_proj.weight'), second('k2_proj.weight'), values], 1);
+  const names = isDoubled(session.options, 'key') ? ['q2_proj', 'k2_proj'] : ['q2_proj'];
+  const second = (part: string) => names.map((name) => session.parameters.get(site, `${name}.${part}`));
+  const columns = second('weight').map((value) => builder.transpose(value, [1, 0]));
+  inputs[weightIndex] = builder.concat([...columns, columnsFrom(builder, weight, width, END, 1)], 1);
   const bias = core.biasIndex === undefined ? undefined : inputs[core.biasIndex];
   if (core.biasIndex !== undefined && bias) {
-    const own = (name: string) => session.parameters.get(site, name);
-    inputs[core.biasIndex] = builder.concat(
-      [own('q2_proj.bias'), own('k2_proj.bias'), columnsFrom(builder, bias, width, END, 0)],
-      0,
-    );
+    const kept = columnsFrom(builder, bias, width, END, 0);
+    inputs[core.biasIndex] = builder.concat([...second('bias'), kept], 0);
   }
   return inputs;
 }
 
-/** Exchanges the halves of an axis of known length. */
-function exchange(builder: Builder, value: Value, axis: number, length: number): Value {
-  const [first, second] = builder.halves(value, axis, length / 2);
-  return builder.concat([second, first], axis);
+/** Exchanges the value heads of each pair on an axis of `count` heads, each of `width` elements. */
+function exchange(builder: Builder, value: Value, axis: number, heads: HeadsOnAxis): Value {
+  const { count, width, stored, pairing } = heads;
+  const group = count / stored;
+  const partner = (head: number) =>
+    partnerOf(pairing, stored, Math.floor(head / group)) * group + (head % group);
+  const order = Array.from({ length: count }, (_, head) => partner(head));
+  if (order.every((head, index) => head === (index + count / 2) % count)) {
+    const [first, second] = builder.halves(value, axis, (count / 2) * width);
+    return builder.concat([second, first], axis);
+  }
+  const elements = order.flatMap((head) => Array.from({ length: width }, (_, at) => head * width + at));
+  const indices = builder.constant(`${builder.prefix}/exchanged_heads`, int64Vector(elements));
+  return builder.op('Gather', [value, indices], { attributes: [attribute.int('axis', axis)] });
 }
 
-/** Exchanges the halves of the last `length` columns. */
-function exchangeTail(builder: Builder, value: Value, axis: number, from: number, length: number): Value {
+interface HeadsOnAxis {
+  /** Heads on the axis: the stored ones, or each repeated for its group of query heads. */
+  readonly count: number;
+  /** Elements of each on the axis. */
+  readonly width: number;
+  readonly stored: number;
+  readonly pairing: Pairing;
+}
+
+/** Exchanges heads behind the first `from` columns. */
+function exchangeTail(builder: Builder, value: Value, axis: number, from: number, heads: HeadsOnAxis): Value {
   const head = columnsFrom(builder, value, 0, from, axis);
   return builder.concat(
-    [head, exchange(builder, columnsFrom(builder, value, from, END, axis), axis, length)],
+    [head, exchange(builder, columnsFrom(builder, value, from, END, axis), axis, heads)],
     axis,
   );
 }
 
-/** The inputs of the call in which every query head sees the values of its partner: heads i and i + h/2 exchanged. */
+/** The inputs of the call in which every query head sees the values of its partner. */
 export function exchangedInputs(
   site: LocatedSite,
   core: OperatorCore,
@@ -90,32 +116,36 @@ export function exchangedInputs(
 ): (Value | undefined)[] {
   const inputs = [...core.node.inputs];
   const keyed = columnsOf(site.query) + columnsOf(site.key);
-  const width = site.kvHeads * site.valueWidth;
+  const { kvHeads: stored, valueWidth: width } = site;
+  const { pairing } = presetOf(session.options);
+  const merged = { count: stored, width, stored, pairing };
   if (core.biasIndex !== undefined) {
     const bias = inputs[core.biasIndex];
-    if (bias) inputs[core.biasIndex] = exchangeTail(builder, bias, 0, keyed, width);
+    if (bias) inputs[core.biasIndex] = exchangeTail(builder, bias, 0, keyed, merged);
   }
   if (core.weightIndex !== undefined) {
     const weight = inputs[core.weightIndex];
-    if (weight) inputs[core.weightIndex] = exchangeTail(builder, weight, 1, keyed, width);
+    if (weight) inputs[core.weightIndex] = exchangeTail(builder, weight, 1, keyed, merged);
     return inputs;
   }
   if (core.merged) {
-    inputs[core.valueIndex] = exchange(builder, core.values, 2, width);
+    inputs[core.valueIndex] = exchange(builder, core.values, 2, merged);
   } else {
-    const heads = session.found.analysis.shapes.shape(core.values)?.[1]?.value;
-    if (heads === undefined || (heads > 1 && heads % 2 === 1)) {
+    const count = session.found.analysis.shapes.shape(core.values)?.[1]?.value;
+    if (count === undefined || (count > 1 && count % stored !== 0)) {
       fail(
         'heads-do-not-divide',
         core.node,
-        'an even number of value heads',
-        `${heads ?? 'an unknown number'}`,
+        `value heads that are a multiple of ${stored}`,
+        `${count ?? 'an unknown number'}`,
       );
     }
-    if (heads > 1) inputs[core.valueIndex] = exchange(builder, core.values, 1, heads);
+    const own = { count, width: 1, stored, pairing };
+    if (count > 1) inputs[core.valueIndex] = exchange(builder, core.values, 1, own);
   }
   const past = core.cache && inputs[core.cache.pastValue];
-  if (core.cache && past) inputs[core.cache.pastValue] = exchange(builder, past, 1, site.kvHeads);
+  const cached = { count: stored, width: 1, stored, pairing };
+  if (core.cache && past) inputs[core.cache.pastValue] = exchange(builder, past, 1, cached);
   return inputs;
 }
 

@@ -1,7 +1,6 @@
+import { type HeadMode, PRESETS, type Preset, type PresetName, presetOf } from '../attention/presets';
 import { errors } from '../errors';
 
-export const PRESETS = ['axolotl'] as const;
-export type Preset = (typeof PRESETS)[number];
 export const INITS = ['random', 'zero', 'mirror', 'preserve'] as const;
 export type Init = (typeof INITS)[number];
 export const EMITS = ['function', 'inline'] as const;
@@ -11,11 +10,11 @@ export type Emit = (typeof EMITS)[number];
 export interface RewriteSettings {
   /** Which reference implementation decides. Default `axolotl`. */
   readonly preset?: string;
-  /** Use the model's own heads for both components instead of adding projections. Default false. */
+  /** Use the model's own heads for both components instead of adding projections. Default: as the preset does. */
   readonly splitHeads?: boolean;
   /** Initial values of what is new. Default `random`. */
   readonly init?: string;
-  /** RMSNorm with weight behind the attention. Default true, with `preserve` false. */
+  /** RMSNorm behind the attention. Default: as the preset has it, with `preserve` false. */
   readonly sublayerNorm?: boolean;
   /** Epsilon of that norm. Default: that of the RMSNorm before the layer, else 1e-5. */
   readonly normEps?: number;
@@ -35,8 +34,8 @@ export interface RewriteSettings {
 
 /** Settings that are complete and do not contradict each other. */
 export interface RewriteOptions {
-  readonly preset: Preset;
-  readonly heads: 'duplicate' | 'split';
+  readonly preset: PresetName;
+  readonly heads: HeadMode;
   readonly init: Init;
   readonly sublayerNorm: boolean;
   readonly normEps: number | undefined;
@@ -84,34 +83,68 @@ export function parseLayers(text: string): LayerSelection {
   };
 }
 
-/** Completes settings, and refuses what contradicts itself. */
-export function resolveOptions(settings: RewriteSettings): RewriteOptions {
-  const preset = oneOf('--preset', settings.preset, PRESETS, 'axolotl');
-  const init = oneOf('--init', settings.init, INITS, 'random');
-  const emit = oneOf('--emit', settings.emit, EMITS, 'function');
-  const heads = settings.splitHeads ? 'split' : 'duplicate';
-  const seed = settings.seed ?? 0;
+function resolveHeads({ splitHeads }: RewriteSettings, preset: PresetName, { heads }: Preset): HeadMode {
+  const [usual = 'duplicate'] = heads;
+  if (!splitHeads) return usual;
+  if (heads.includes('split')) return 'split';
+  throw errors.contradiction(`--preset ${preset}`, '--split-heads', 'it adds queries and splits no heads');
+}
+
+function refuseInit(
+  init: Init,
+  heads: HeadMode,
+  preset: PresetName,
+  { heads: modes, zeroInit }: Preset,
+  { sublayerNorm }: RewriteSettings,
+): void {
+  const chosen = modes.length > 1 ? '--split-heads' : `--preset ${preset}`;
   if (heads === 'split' && init === 'zero') {
-    throw errors.contradiction(
-      '--split-heads',
-      '--zero-init',
-      'the negative half of the heads would be lost',
-    );
+    throw errors.contradiction(chosen, '--zero-init', 'the negative half of the heads would be lost');
   }
   if (heads === 'split' && init === 'preserve') {
     throw errors.contradiction(
-      '--split-heads',
+      chosen,
       '--init preserve',
       'splitting the heads changes what the model computes',
     );
   }
-  if (init === 'preserve' && settings.sublayerNorm === true) {
+  if (init === 'zero' && !zeroInit) {
+    throw errors.contradiction(
+      `--preset ${preset}`,
+      '--zero-init',
+      'a sigmoid is never 0',
+      'Use --init preserve, which keeps what the model computes.',
+    );
+  }
+  if (init === 'preserve' && sublayerNorm === true) {
     throw errors.contradiction(
       '--init preserve',
       '--sublayer-norm',
       'a norm changes what the model computes',
     );
   }
+}
+
+function refuseNorm(preset: PresetName, { norm }: Preset, { sublayerNorm, normEps }: RewriteSettings): void {
+  const chosen = `--preset ${preset}`;
+  if (norm === 'never' && sublayerNorm === true)
+    throw errors.contradiction(chosen, '--sublayer-norm', 'it has no norm');
+  if (norm === 'never' && normEps !== undefined)
+    throw errors.contradiction(chosen, '--norm-eps', 'it has no norm');
+  if (norm === 'always' && sublayerNorm === false)
+    throw errors.contradiction(chosen, '--no-sublayer-norm', 'the norm is part of it');
+}
+
+/** Completes settings, and refuses what contradicts itself. */
+export function resolveOptions(settings: RewriteSettings): RewriteOptions {
+  const preset = oneOf('--preset', settings.preset, PRESETS, 'axolotl');
+  const init = oneOf('--init', settings.init, INITS, 'random');
+  const emit = oneOf('--emit', settings.emit, EMITS, 'function');
+  const seed = settings.seed ?? 0;
+  const what = presetOf({ preset });
+  const heads = resolveHeads(settings, preset, what);
+  refuseInit(init, heads, preset, what, settings);
+  refuseNorm(preset, what, settings);
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw errors.invalidNumber('--seed', String(settings.seed), 'a whole number from 0 on');
   const { normEps } = settings;
@@ -126,7 +159,7 @@ export function resolveOptions(settings: RewriteSettings): RewriteOptions {
     preset,
     heads,
     init,
-    sublayerNorm: settings.sublayerNorm ?? init !== 'preserve',
+    sublayerNorm: settings.sublayerNorm ?? (what.norm !== 'never' && init !== 'preserve'),
     normEps,
     seed,
     layers: settings.layers === undefined ? undefined : parseLayers(settings.layers),

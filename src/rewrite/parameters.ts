@@ -1,4 +1,6 @@
 import type { LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
+import { type SecondProjection, secondProjections } from '../attention/second-projections';
 import { isProjected, type Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { projectionType } from '../match/projection';
@@ -41,21 +43,17 @@ function scalar(value: number): TensorProto {
   return floatTensor(DataType.FLOAT, [], Float32Array.of(value));
 }
 
-/** The lambda vectors, lambda_init and the norm weight of a layer with their initial values. */
+/** Standard deviation of a new projection to lambda: SPEC section 1. */
+const LAMBDA_PROJECTION_STD = 0.02;
+
+/** Where lambda starts under `preserve` if it is a sigmoid: sigmoid(0). */
+const SIGMOID_START = 0.5;
+
+/** What lambda is computed from, and the norm weight of a layer, with their initial values. */
 export function planLambdas(site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
-  const { init, seed } = options;
-  const width = site.headWidth;
-  const planned = LAMBDA_VECTORS.map((suffix): PlannedParameter => {
-    const drawn = init === 'preserve' ? (PRESERVED[suffix] ?? suffix) : suffix;
-    const values =
-      init === 'zero' ? [new Float32Array(width)] : normal(seed, `${site.path}.${drawn}`, width, LAMBDA_STD);
-    return { suffix, tensor: makeTensor(DataType.FLOAT, [width], floats(DataType.FLOAT, width, values)) };
-  });
-  planned.push({
-    suffix: 'lambda_init',
-    tensor: scalar(init === 'zero' ? 0 : lambdaInitOfDepth(site.depth)),
-  });
-  if (options.sublayerNorm) {
+  const { lambda, normWeight } = presetOf(options);
+  const planned = lambda === 'vectors' ? planVectors(site, options) : planLambdaProjection(site, options);
+  if (options.sublayerNorm && normWeight) {
     const count = site.valueWidth * (options.heads === 'split' ? 2 : 1);
     planned.push({
       suffix: 'subln.weight',
@@ -65,15 +63,37 @@ export function planLambdas(site: LocatedSite, options: RewriteOptions): Planned
   return planned;
 }
 
+function planVectors(site: LocatedSite, { init, seed }: RewriteOptions): PlannedParameter[] {
+  const width = site.headWidth;
+  const vectors = LAMBDA_VECTORS.map((suffix): PlannedParameter => {
+    const drawn = init === 'preserve' ? (PRESERVED[suffix] ?? suffix) : suffix;
+    const values =
+      init === 'zero' ? [new Float32Array(width)] : normal(seed, `${site.path}.${drawn}`, width, LAMBDA_STD);
+    return { suffix, tensor: makeTensor(DataType.FLOAT, [width], floats(DataType.FLOAT, width, values)) };
+  });
+  const start = init === 'zero' ? 0 : lambdaInitOfDepth(site.depth);
+  return [...vectors, { suffix: 'lambda_init', tensor: scalar(start) }];
+}
+
+/** The weight [heads, in] of lambda = sigmoid(x W); under `preserve` also where lambda starts, for the gain. */
+function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions): PlannedParameter[] {
+  const { inFeatures } = site.query.projection;
+  const shape = [site.heads, inFeatures];
+  const count = site.heads * inFeatures;
+  const keeps = init === 'preserve';
+  const suffix = 'lambda_proj.weight';
+  const values = keeps ? zeros(count) : normal(seed, `${site.path}.${suffix}`, count, LAMBDA_PROJECTION_STD);
+  const weight = { suffix, tensor: makeTensor(site.dataType, shape, floats(site.dataType, count, values)) };
+  return keeps ? [weight, { suffix: 'lambda_init', tensor: scalar(SIGMOID_START) }] : [weight];
+}
+
 /** The weight [heads * width, in] and, where the model has one, the bias of a second projection. */
 export function planProjection(
   model: Model,
   site: LocatedSite,
-  which: 'q2_proj' | 'k2_proj',
+  { name: which, side }: SecondProjection,
   options: RewriteOptions,
 ): PlannedParameter[] {
-  const side = which === 'q2_proj' ? site.query : site.key;
-  if (!isProjected(side)) return [];
   const { projection, columns } = side;
   const { init } = options;
   const copies = init === 'mirror' || init === 'preserve';
@@ -130,12 +150,9 @@ function zeros(count: number): Iterable<Float32Array> {
 
 /** Everything new of a layer, by suffix. */
 export function planParameters(model: Model, site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
-  const lambdas = planLambdas(site, options);
-  if (options.heads === 'split') return lambdas;
   return [
-    ...planProjection(model, site, 'q2_proj', options),
-    ...planProjection(model, site, 'k2_proj', options),
-    ...lambdas,
+    ...secondProjections(site, options).flatMap((second) => planProjection(model, site, second, options)),
+    ...planLambdas(site, options),
   ];
 }
 

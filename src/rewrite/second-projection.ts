@@ -15,6 +15,7 @@ import { partName } from './quantized';
  * @param name `q2_proj` or `k2_proj`
  * @param parameters the new parameters of the layer: weight [heads * width, in], head-major, or the parts of a quantized
  *   one, and bias [heads * width] where the model's own projection has one
+ * @param shape makes the shape of the result; by default that of the separated value
  */
 export function secondProjection(
   builder: Builder,
@@ -22,6 +23,7 @@ export function secondProjection(
   side: Side,
   name: string,
   parameters: ReadonlyMap<string, Value>,
+  shape = () => builder.op('Shape', [side.separated]),
 ): Value {
   const bias = parameters.get(`${name}.bias`);
   let value = side.projection.quantized
@@ -32,7 +34,7 @@ export function secondProjection(
     const [output] = builder.copy(node, inputs, '/negative');
     if (output) value = output;
   }
-  return arrange(builder, site, side, value);
+  return arrange(builder, site, side, value, shape);
 }
 
 /** Copies the operators of a quantized projection with the new stored tensors. */
@@ -102,8 +104,8 @@ function project(
 type Piece = { readonly lead: LeadAtom } | { readonly unit: number };
 
 /** Brings [leading axes, heads * width] into the layout of the separated value. */
-function arrange(builder: Builder, site: LocatedSite, side: Side, value: Value): Value {
-  const { view, separated, projection } = side;
+function arrange(builder: Builder, site: LocatedSite, side: Side, value: Value, shape: () => Value): Value {
+  const { view, projection } = side;
   const leads = leadAtoms(view);
   const axes = view.axes.map((axis) => piecesOf(axis, side));
   if (!leads || axes.some((axis) => axis === undefined)) {
@@ -128,7 +130,7 @@ function arrange(builder: Builder, site: LocatedSite, side: Side, value: Value):
   if (asProjected) return value;
   const divided = builder.op('Reshape', [value, dividedShape(builder, site, side, leads)]);
   const moved = inPlace ? divided : builder.transpose(divided, order);
-  return builder.op('Reshape', [moved, builder.op('Shape', [separated])]);
+  return builder.op('Reshape', [moved, shape()]);
 }
 
 function samePiece(a: Piece, b: Piece): boolean {

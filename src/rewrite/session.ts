@@ -1,4 +1,5 @@
 import type { Found, LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
 import {
   type CachedKeys,
   DOMAIN,
@@ -19,6 +20,7 @@ import {
   functionInputs,
   functionProto,
 } from './differential-function';
+import { lambdaLogits } from './lambda-projection';
 import { halveHeads, mapReaders, refuseMapReaders } from './map-readers';
 import { DEFAULT_EPSILON, epsilonOfNorm } from './norm-epsilon';
 import type { RewriteOptions } from './options';
@@ -77,11 +79,15 @@ export class RewriteSession {
     if (!features) {
       const sites = this.sites.filter((site) => this.formOf(site) === form);
       const plain = sites.map(({ core }) => (core.kind === 'written-out' ? core.plain : undefined));
+      const { lambda, normWeight, timesOneMinusLambdaInit } = presetOf(this.options);
       features = {
         scale: plain.some((scores) => scores?.scale?.operator === 'Mul'),
         divisor: plain.some((scores) => scores?.scale?.operator === 'Div'),
         bias: plain.some((scores) => scores?.bias),
+        lambda,
         norm: this.options.sublayerNorm,
+        normWeight,
+        timesOneMinusLambdaInit,
         mix: this.options.mixInput,
         gain: this.options.init === 'preserve',
         map: sites.some(
@@ -149,13 +155,20 @@ export class RewriteSession {
 
   epsilon(site: LocatedSite): number | undefined {
     if (!this.options.sublayerNorm) return undefined;
-    return this.options.normEps ?? epsilonOfNorm(site.query.projection.input, this.model) ?? DEFAULT_EPSILON;
+    const known = this.options.normEps ?? presetOf(this.options).normEps;
+    return known ?? epsilonOfNorm(site.query.projection.input, this.model) ?? DEFAULT_EPSILON;
   }
 
   /** A scalar that changes nothing, for inputs that another layer of the model needs. */
   neutral(value: 0 | 1, dataType: number): Value {
     const key = `ai.diffx/${value === 0 ? 'zero' : 'one'}/${dataType}`;
     return this.model.sharedConstant(key, () => floatTensor(dataType, [], Float32Array.of(value)));
+  }
+
+  /** Adds what lambda is computed from to what the differential attention starts from, where it depends on the input. */
+  addLambda(site: LocatedSite, form: FunctionForm, start: Record<string, Value>, builder: Builder): void {
+    if (presetOf(this.options).lambda !== 'projection') return;
+    start['lambda_logits'] = lambdaLogits(builder, site, form, start, this.parameters.of(site));
   }
 
   /**
@@ -177,10 +190,7 @@ export class RewriteSession {
       bias: start['bias'] ?? (features.bias ? this.neutral(0, site.dataType) : undefined),
       mix: features.mix ? this.mix : undefined,
     };
-    for (const suffix of ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init']) {
-      given[suffix] = this.parameters.get(site, suffix);
-    }
-    if (features.norm) given['subln_weight'] = this.parameters.get(site, 'subln.weight');
+    for (const [suffix, value] of this.parameters.of(site)) given[suffix.replace('.', '_')] = value;
     const epsilon = this.epsilon(site);
     return this.options.emit === 'inline'
       ? this.#inline(form, features, given, epsilon, builder)

@@ -1,4 +1,5 @@
 import { Shapes } from '../analyse';
+import { presetOf } from '../attention/presets';
 import type { Model } from '../ir';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
@@ -98,10 +99,11 @@ function makeVisible(bench: Bench, model: Model) {
   const { layers, pair } = bench;
   openParameters(model, layers);
   decouple(model, layers);
+  const { pairing } = presetOf(pair.record.options);
   const calls = layers.filter((under) => under.calls);
   const shapes = calls.length > 0 ? new Shapes(pair.original) : undefined;
   for (const under of calls)
-    if (under.calls && shapes) addExchangedCall(model, under.site, under.scope, under.calls, shapes);
+    if (under.calls && shapes) addExchangedCall(model, under.site, under.scope, under.calls, shapes, pairing);
   return expose(
     model,
     placesOf(layers, (under) => [

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
 import type { RewriteRecord } from '../attention/record';
-import { isProjected } from '../attention/site';
+import { secondProjections } from '../attention/second-projections';
 import type { Model } from '../ir';
 import { type ByteRange, DataType, memoryBytes } from '../onnx';
 import { encodeFloats } from '../onnx/floats';
@@ -57,22 +58,23 @@ function* shapesOf(
   site: LocatedSite,
   { options }: Pick<RewriteRecord, 'options'>,
 ): Iterable<[string, number[]]> {
-  const split = options.heads === 'split';
-  for (const name of ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2'])
-    yield [`${site.path}.${name}`, [site.headWidth]];
-  yield [`${site.path}.lambda_init`, []];
-  if (options.sublayerNorm) yield [`${site.path}.subln.weight`, [site.valueWidth * (split ? 2 : 1)]];
-  if (split) return;
-  for (const [name, side] of [
-    ['q2_proj', site.query],
-    ['k2_proj', site.key],
-  ] as const) {
-    if (!isProjected(side)) continue;
+  const { lambda, normWeight } = presetOf(options);
+  if (lambda === 'vectors')
+    for (const name of ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2'])
+      yield [`${site.path}.${name}`, [site.headWidth]];
+  else yield [`${site.path}.lambda_proj.weight`, [site.heads, site.query.projection.inFeatures]];
+  if (lambda === 'vectors' || options.init === 'preserve') yield [`${site.path}.lambda_init`, []];
+  const pairs = options.heads === 'split' ? 2 : 1;
+  if (options.sublayerNorm && normWeight) yield [`${site.path}.subln.weight`, [site.valueWidth * pairs]];
+  for (const { name, side } of secondProjections(site, options)) {
     const { projection, heads, width } = side;
     if (!projection.quantized) yield [`${site.path}.${name}.weight`, [heads * width, projection.inFeatures]];
     if (projection.bias) yield [`${site.path}.${name}.bias`, [heads * width]];
   }
 }
+
+/** Where a lambda that is a sigmoid of zeros starts. */
+const SIGMOID_OF_ZERO = 0.5;
 
 /** Initial values that SPEC section 1 gives as numbers. */
 function* factsOf(
@@ -82,9 +84,13 @@ function* factsOf(
   const same = (count: number, value: number, type: number = DataType.FLOAT) =>
     memoryBytes(encodeFloats(type as DataType, new Float32Array(count).fill(value)));
   const zero = options.init === 'zero';
-  yield [`${site.path}.lambda_init`, same(1, zero ? 0 : lambdaInit(site.depth))];
+  const sigmoid = presetOf(options).lambda === 'projection';
   for (const [name, shape] of shapesOf(site, { options })) {
     if (name.endsWith('.subln.weight')) yield [name, same(elementCount(shape), 1, site.dataType)];
+    else if (name.endsWith('.lambda_init'))
+      yield [name, same(1, sigmoid ? SIGMOID_OF_ZERO : zero ? 0 : lambdaInit(site.depth))];
+    else if (sigmoid && options.init === 'preserve' && name.endsWith('.lambda_proj.weight'))
+      yield [name, same(elementCount(shape), 0, site.dataType)];
     else if (zero && /\.lambda_[qk]\d$/.test(name)) yield [name, same(elementCount(shape), 0)];
   }
 }

@@ -1,4 +1,5 @@
 import type { LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
 import type { FunctionForm, RewriteRecord, RewrittenLayer } from '../attention/record';
 import type { Model } from '../ir';
 import { matchLayers } from './layer-order';
@@ -56,7 +57,7 @@ function checkLayer(
   else if (wrong) check.find(`${path}: ${wrong} is ${site[wrong]}, the record says ${layer[wrong]}`, path);
   else check.count();
   const { sublayerNorm, normEps } = options;
-  const wanted = normEps ?? epsilon;
+  const wanted = normEps ?? presetOf(options).normEps ?? epsilon;
   if (sublayerNorm ? epsilon !== undefined && epsilon > 0 && epsilon === wanted : epsilon === undefined)
     check.count();
   else check.find(`${path}: epsilon ${epsilon} is not what the recorded options say`, path);

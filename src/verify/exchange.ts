@@ -1,5 +1,5 @@
 import { constantTensor } from '../analyse';
-import { isProjected } from '../attention/site';
+import { secondProjections } from '../attention/second-projections';
 import type { Model, Value } from '../ir';
 import { readColumns, replaceColumns, type SidePart, sideParts, writeColumns } from './columns';
 import type { LayerUnderTest } from './layer-reference';
@@ -16,15 +16,12 @@ import { withBytes } from './stored';
 export function exchange(model: Model, layers: readonly LayerUnderTest[]): Finding[] {
   const findings: Finding[] = [];
   const own = layers
-    .flatMap(({ site, scope }) => [
-      ...sideParts(site.query).map((part) => ({
-        part,
-        scope,
-        name: `${site.path}.q2_proj`,
-        layer: site.path,
-      })),
-      ...keyParts(site).map((part) => ({ part, scope, name: `${site.path}.k2_proj`, layer: site.path })),
-    ])
+    .flatMap((under) =>
+      secondParts(under).map(({ part, prefix }) => {
+        const { site, scope } = under;
+        return { part, scope, name: prefix, layer: site.path };
+      }),
+    )
     .flatMap(({ part, scope, name, layer }) => {
       const operand = valueAt(model, { scope, name: part.operand.name });
       const holder = operand && holderOf(operand);
@@ -58,17 +55,18 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
   return findings;
 }
 
-/** The weights of the keys; none where they are fed. */
-function keyParts({ key }: LayerUnderTest['site']): SidePart[] {
-  return isProjected(key) ? sideParts(key) : [];
+/** What the second projections of a layer stand beside, and what their names begin with. */
+function secondParts({ site, options }: LayerUnderTest) {
+  return secondProjections(site, options).flatMap(({ name, side }) =>
+    sideParts(side).map((part) => ({ part, prefix: `${site.path}.${name}` })),
+  );
 }
 
 /** Gives the second projections other numbers. */
 export function disturbSecond(model: Model, layers: readonly LayerUnderTest[]): void {
-  const seconds = layers.flatMap(({ site }) => [
-    ...sideParts(site.query).map((part) => ({ part, name: `${site.path}.q2_proj.${part.suffix}` })),
-    ...keyParts(site).map((part) => ({ part, name: `${site.path}.k2_proj.${part.suffix}` })),
-  ]);
+  const seconds = layers
+    .flatMap(secondParts)
+    .map(({ part, prefix }) => ({ part, name: `${prefix}.${part.suffix}` }));
   for (const { part, name } of new Map(seconds.map((each) => [each.name, each])).values()) {
     const value = model.graph.values.get(name);
     const tensor = value?.initializer;

@@ -1,7 +1,9 @@
 import type { LocatedSite } from '../attention/find';
+import { presetOf } from '../attention/presets';
 import type { RecordedOptions, RewrittenLayer } from '../attention/record';
 import { DataType } from '../onnx';
 import type { Place, ScopePath } from './places';
+import { lambdaInput, lambdaWeight, projectedLambda } from './projected-lambda';
 import {
   type Array64,
   array64,
@@ -60,7 +62,7 @@ function wide(tensor: Tensor | undefined, name: string): Array64 {
  * @throws Error where one of them is missing
  */
 export function layerParameters(
-  { layer, options }: Pick<LayerUnderTest, 'layer' | 'options'>,
+  { layer, site, options }: Pick<LayerUnderTest, 'layer' | 'site' | 'options'>,
   lookup: Lookup,
   mix: number,
 ): DifferentialParameters {
@@ -68,23 +70,49 @@ export function layerParameters(
     const name = `${layer.path}.${suffix}`;
     return wide(lookup(name), name).data;
   };
-  const lambdaInit = numbers('lambda_init')[0] ?? Number.NaN;
-  const lambda = lambdaOf({
-    lambda_q1: numbers('lambda_q1'),
-    lambda_k1: numbers('lambda_k1'),
-    lambda_q2: numbers('lambda_q2'),
-    lambda_k2: numbers('lambda_k2'),
-    lambda_init: lambdaInit,
-  });
+  const { normWeight, timesOneMinusLambdaInit } = presetOf(options);
+  const get = (name: string) => wide(lookup(name), name);
+  const lambda = lambdaOfLayer({ layer, site, options }, get);
+  const lambdaInit = lambdaNames({ layer, options }).some((name) => name.endsWith('.lambda_init'))
+    ? (numbers('lambda_init')[0] ?? Number.NaN)
+    : 0;
   return {
     lambda,
     mix,
     norm: options.sublayerNorm
-      ? { eps: layer.epsilon ?? Number.NaN, weight: numbers('subln.weight') }
+      ? { eps: layer.epsilon ?? Number.NaN, ...(normWeight ? { weight: numbers('subln.weight') } : {}) }
       : undefined,
-    timesOneMinusLambdaInit: undefined,
+    timesOneMinusLambdaInit: timesOneMinusLambdaInit ? lambdaInit : undefined,
     gain: options.init === 'preserve' ? 1 / (1 - mix * lambdaInit) : 1,
   };
+}
+
+/** Names of what lambda and what follows from its initial value are computed from, stored in the model. */
+export function lambdaNames({ layer, options }: Pick<LayerUnderTest, 'layer' | 'options'>): string[] {
+  const named = (suffix: string) => `${layer.path}.${suffix}`;
+  if (presetOf(options).lambda === 'vectors')
+    return ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init'].map(named);
+  const weight = lambdaWeight({ layer });
+  return options.init === 'preserve' ? [weight, named('lambda_init')] : [weight];
+}
+
+/** One number, or one for each token and head. */
+function lambdaOfLayer(
+  { layer, site, options }: Pick<LayerUnderTest, 'layer' | 'site' | 'options'>,
+  get: (name: string) => Array64,
+): number | Array64 {
+  if (presetOf(options).lambda === 'projection') {
+    const weighed = get(layer.start['A1'] ?? layer.start['Y1'] ?? layer.start['Q1'] ?? '');
+    return projectedLambda({ site }, get(lambdaInput({ site })), get(lambdaWeight({ layer })), weighed);
+  }
+  const vector = (suffix: string) => get(`${layer.path}.${suffix}`).data;
+  return lambdaOf({
+    lambda_q1: vector('lambda_q1'),
+    lambda_k1: vector('lambda_k1'),
+    lambda_q2: vector('lambda_q2'),
+    lambda_k2: vector('lambda_k2'),
+    lambda_init: vector('lambda_init')[0] ?? Number.NaN,
+  });
 }
 
 /**
@@ -92,7 +120,10 @@ export function layerParameters(
  * split mode: what the original's own attention is computed from, since pairing is part of what is checked.
  */
 export function neededValues({ layer, site, options, calls, probabilities }: LayerUnderTest): string[] {
-  if (options.heads === 'duplicate') return Object.values(layer.start);
+  if (options.heads === 'duplicate') {
+    const projected = presetOf(options).lambda === 'projection';
+    return [...Object.values(layer.start), ...(projected ? [lambdaInput({ site })] : [])];
+  }
   const { core } = site;
   if (calls) return [calls.own, calls.exchanged];
   if (core.kind === 'written-out') return [probabilities ?? core.probabilities.name, core.values.name];

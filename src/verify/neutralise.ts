@@ -1,21 +1,25 @@
-import { DOMAIN, type RewriteRecord } from '../attention/record';
+import { presetOf } from '../attention/presets';
+import { DOMAIN, type RewriteRecord, type RewrittenLayer } from '../attention/record';
 import type { Graph, Model, Node, Value } from '../ir';
+import type { DataType } from '../onnx';
+import { encodeFloats } from '../onnx/floats';
+import { lambdaNames } from './layer-reference';
 import type { Finding } from './report';
 import { withBytes } from './stored';
 
 /**
  * Takes out of a rewritten model what makes it differ from its original: lambda becomes 0 (its vectors and lambda_init
- * are zero, so the gain is 1), and the sublayer norm is passed by. In duplicate mode what is left is A1 V: the original.
+ * are zero, so the gain is 1; a sigmoid is shut), and the sublayer norm is passed by. In duplicate mode what is left is A1 V: the original.
  * @returns what could not be taken out
  */
 export function neutralise(model: Model, record: RewriteRecord): Finding[] {
-  const findings = record.layers.flatMap(({ path }): Finding[] =>
-    ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init'].flatMap((suffix) =>
-      zero(model, `${path}.${suffix}`)
-        ? []
-        : [{ message: `parameter '${path}.${suffix}' is missing`, layer: path }],
+  const { options } = record;
+  const findings = record.layers.flatMap((layer): Finding[] => [
+    ...lambdaNames({ layer, options }).flatMap((name) =>
+      zero(model, name) ? [] : [{ message: `parameter '${name}' is missing`, layer: layer.path }],
     ),
-  );
+    ...(presetOf(options).lambda === 'projection' ? shut(model, layer) : []),
+  ]);
   if (!record.options.sublayerNorm) return findings;
   const weights = new Set(record.layers.map(({ path }) => `${path}.subln.weight`));
   for (const { proto, body } of model.functions) {
@@ -33,6 +37,24 @@ function zero(model: Model, name: string): boolean {
   const { length } = model.file.tensorBytes(tensor);
   model.replaceInitializer(value, withBytes(tensor, new Uint8Array(length)));
   return true;
+}
+
+/** A logit whose sigmoid is 0, as far as float16 goes. */
+const SHUT = -1e4;
+
+/** A lambda that is a sigmoid becomes 0: whoever reads its logits reads one number far below 0. */
+function shut(model: Model, { path, start }: RewrittenLayer): Finding[] {
+  const name = start['lambda_logits'] ?? '';
+  const logits = [...model.graph.scopes()].flatMap((scope) => scope.values.get(name) ?? []);
+  const weight = model.graph.values.get(`${path}.lambda_proj.weight`)?.initializer;
+  if (logits.length === 0 || !weight) return [{ message: 'the logits of lambda are missing', layer: path }];
+  const bytes = encodeFloats(weight.dataType as DataType, Float32Array.of(SHUT));
+  const tensor = { ...withBytes(weight, bytes), dims: [] };
+  for (const value of logits) {
+    const constant = model.graph.addInitializer(`${name}/shut`, tensor);
+    for (const { node, index } of [...value.uses]) node.graph.setInput(node, index, constant);
+  }
+  return [];
 }
 
 /** Redirects the readers of x / rms(x) * weight to x. */

@@ -1,10 +1,11 @@
+import { presetOf } from '../attention/presets';
 import { MIX_INPUT } from '../attention/record';
 import type { Model, Value } from '../ir';
 import type { DataType } from '../onnx';
 import { encodeFloats, isFloatType } from '../onnx/floats';
 import { uniform } from '../weights/random';
 import { addInput, addNode, firstReaderPlace } from './edit';
-import type { LayerUnderTest } from './layer-reference';
+import { type LayerUnderTest, lambdaNames } from './layer-reference';
 import { valueAt } from './places';
 import { storedTensor } from './stored';
 import { elementCount, type Tensor, tensorFromBytes } from './tensor';
@@ -22,13 +23,14 @@ export interface Setting {
   readonly where: string;
 }
 
-const LAMBDAS = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init'] as const;
 const NORM_WEIGHT = 'subln.weight';
+const LAMBDA_WEIGHT = 'lambda_proj.weight';
 
 /** The small parameters of a layer: all but the second projections. */
 export function smallParameters({ layer, options }: Pick<LayerUnderTest, 'layer' | 'options'>): string[] {
-  const suffixes = options.sublayerNorm ? [...LAMBDAS, NORM_WEIGHT] : LAMBDAS;
-  return suffixes.map((suffix) => `${layer.path}.${suffix}`);
+  const weighted = options.sublayerNorm && presetOf(options).normWeight;
+  const lambdas = lambdaNames({ layer, options });
+  return weighted ? [...lambdas, `${layer.path}.${NORM_WEIGHT}`] : lambdas;
 }
 
 /** Makes the small parameters inputs, and scales the values of each normed layer by an input. */
@@ -106,8 +108,11 @@ function otherValues(name: string, tensor: Tensor): Tensor {
     ? [OTHER_LAMBDA_INIT, 0]
     : name.endsWith(NORM_WEIGHT)
       ? [1, 0.5]
-      : // The product of two such vectors has a standard deviation of 1/2.
-        [0, (9 / 4 / count) ** 0.25];
+      : name.endsWith(LAMBDA_WEIGHT)
+        ? // Of inputs about as large as 1, numbers with a standard deviation of 2.
+          [0, Math.sqrt(12 / (tensor.shape.at(-1) ?? 1))]
+        : // The product of two such vectors has a standard deviation of 1/2.
+          [0, (9 / 4 / count) ** 0.25];
   const values = Float32Array.from(
     [...uniform(0, `probe ${name}`, count, bound)].flatMap((chunk) => [...chunk]),
   );

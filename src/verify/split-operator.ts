@@ -1,5 +1,6 @@
 import type { Shapes } from '../analyse';
 import type { LocatedSite } from '../attention/find';
+import type { Pairing } from '../attention/presets';
 import type { RewrittenLayer } from '../attention/record';
 import { columnsOf, type OperatorCore } from '../attention/site';
 import type { Graph, Model, Node, Value } from '../ir';
@@ -10,7 +11,7 @@ import { type ScopePath, scopeAt } from './places';
 
 /**
  * Split mode behind a fused operator that shows no maps: verification calls the operator of the original once more,
- * with the two halves of the value heads exchanged. Its own call gives every head's map times its own values, the other
+ * with the value heads of each pair exchanged. Its own call gives every head's map times its own values, the other
  * one times those of its partner; what the layer must give follows from the two.
  */
 
@@ -52,26 +53,29 @@ export function addExchangedCall(
   scope: ScopePath,
   calls: OperatorCalls,
   shapes: Shapes,
+  pairing: Pairing,
 ): void {
   const { core } = site;
+  const merged = site.kvHeads * site.valueWidth;
   const graph = scopeAt(model, scope);
   const own = core.kind === 'operator' && graph ? ownCall(graph, core) : undefined;
   if (core.kind !== 'operator' || !own) return;
-  const exchange = new Exchange(own.graph, own, model.opset);
+  const exchange = new Exchange(own.graph, own, site.kvHeads, pairing, model.opset);
   const inputs = [...own.inputs];
   const change = (index: number | undefined, how: (value: Value) => Value) => {
     const value = index === undefined ? undefined : inputs[index];
     if (index !== undefined && value) inputs[index] = how(value);
   };
   const keyed = columnsOf(site.query) + columnsOf(site.key);
-  change(core.biasIndex, (value) => exchange.behind(value, 0, keyed));
-  change(core.weightIndex, (value) => exchange.behind(value, 1, keyed));
+  change(core.biasIndex, (value) => exchange.behind(value, 0, keyed, merged));
+  change(core.weightIndex, (value) => exchange.behind(value, 1, keyed, merged));
   if (core.weightIndex === undefined) {
     const heads = shapes.shape(core.values)?.[1]?.value;
-    if (core.merged) change(core.valueIndex, (value) => exchange.halves(value, 2));
-    else if (heads !== 1) change(core.valueIndex, (value) => exchange.halves(value, 1));
+    if (core.merged) change(core.valueIndex, (value) => exchange.pairs(value, 2, merged));
+    else if (heads !== undefined && heads > 1)
+      change(core.valueIndex, (value) => exchange.pairs(value, 1, heads));
   }
-  if (site.kvHeads > 1) change(core.cache?.pastValue, (value) => exchange.halves(value, 1));
+  if (site.kvHeads > 1) change(core.cache?.pastValue, (value) => exchange.pairs(value, 1, site.kvHeads));
   const output = own.outputs.map((value, index) => {
     if (!value) return '';
     return index === 0 ? calls.exchanged : model.names.mint(`${value.name}/exchanged`);
@@ -84,11 +88,29 @@ class Exchange {
   constructor(
     readonly graph: Graph,
     readonly before: Node,
+    /** Stored value heads. */
+    readonly heads: number,
+    readonly pairing: Pairing,
     readonly opset: number,
   ) {}
 
+  /** Each stored head in the place of its partner, on an axis of `length` elements. */
+  pairs(value: Value, axis: number, length: number): Value {
+    if (this.pairing === 'halves') return this.#halves(value, axis);
+    const run = length / this.heads;
+    const from = (at: number) => (Math.floor(at / run) ^ 1) * run + (at % run);
+    const order = BigInt64Array.from({ length }, (_, at) => BigInt(from(at)));
+    const tensor = { dtype: DataType.INT64, shape: [length], data: order };
+    const indices = addNode(this.graph, this.before, 'Constant', [], 'diffx/partners', [
+      tensorAttribute('value', tensor),
+    ]);
+    return addNode(this.graph, this.before, 'Gather', [value, indices], 'diffx/exchanged_pairs', [
+      intAttribute('axis', axis),
+    ]);
+  }
+
   /** The second half of an axis, then the first. */
-  halves(value: Value, axis: number): Value {
+  #halves(value: Value, axis: number): Value {
     const output = [0, 1].map((half) => this.graph.model.names.mint(`${value.name}/half_${half}`));
     // Up to opset 17 the number of outputs says into how many parts.
     const count = this.opset >= 18 ? [intAttribute('num_outputs', 2)] : [];
@@ -100,11 +122,11 @@ class Exchange {
     return this.#concat([second, first], axis);
   }
 
-  /** What stands before `from` as it is, and behind it the halves exchanged. */
-  behind(value: Value, axis: number, from: number): Value {
+  /** What stands before `from` as it is, and behind it heads exchanged on `length` elements. */
+  behind(value: Value, axis: number, from: number, length: number): Value {
     const slice = (start: number, end: number) =>
       this.#add('Slice', [value, this.#int(start), this.#int(end), this.#int(axis)]);
-    return this.#concat([slice(0, from), this.halves(slice(from, 2 ** 31 - 1), axis)], axis);
+    return this.#concat([slice(0, from), this.pairs(slice(from, 2 ** 31 - 1), axis, length)], axis);
   }
 
   #concat(values: readonly Value[], axis: number): Value {

@@ -1,12 +1,15 @@
+import { presetOf } from '../attention/presets';
 import type { LayerUnderTest } from './layer-reference';
 import {
   type Array64,
-  beside,
+  crossProducts,
   type DifferentialParameters,
   differentialOutputs,
+  type Pairing,
   pairMaps,
   permute,
   splitDifferentialAttention,
+  storedHeads,
   unpair,
 } from './reference';
 import { attentionOperatorMaps } from './reference/operator';
@@ -17,20 +20,22 @@ import { attentionOperatorMaps } from './reference/operator';
  * @throws Error where values do not fit together
  */
 export function splitReference(
-  { site, layer, calls, probabilities }: LayerUnderTest,
+  { site, layer, options, calls, probabilities }: LayerUnderTest,
   parameters: DifferentialParameters,
   get: (name: string) => Array64,
   isBoolean: (name: string) => boolean,
 ): Array64 {
   const { core } = site;
-  if (calls) return fromCalls(get(calls.own), get(calls.exchanged), layer, parameters);
+  const { pairing } = presetOf(options);
+  if (calls) return fromCalls(get(calls.own), get(calls.exchanged), layer, pairing, parameters);
   const own =
     core.kind === 'written-out'
       ? arranged(get(probabilities ?? core.probabilities.name), get(core.values.name), core.arrangement)
       : attentionOperatorMaps(core.node, get, isBoolean);
   const A = headed(own.A, layer.heads);
   const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
-  const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD: V, pairing: 'halves' });
+  const V_BGTD = storedHeads(V, layer.kvHeads);
+  const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD, pairing });
   const restored =
     own.A.shape.length === A.shape.length
       ? C
@@ -42,21 +47,22 @@ export function splitReference(
 
 /** The maps of the two components. */
 export function splitMaps(
-  { site, layer, probabilities }: LayerUnderTest,
+  { site, layer, options, probabilities }: LayerUnderTest,
   get: (name: string) => Array64,
 ): [positive: Array64, negative: Array64] {
   const { core } = site;
   if (core.kind !== 'written-out') throw new Error('a fused operator shows no maps');
   const own = get(probabilities ?? core.probabilities.name);
   const A = core.arrangement ? permute(own, core.arrangement.probabilities) : own;
-  return pairMaps(headed(A, layer.heads), 'halves');
+  return pairMaps(headed(A, layer.heads), presetOf(options).pairing);
 }
 
-/** Each half of the maps times each half of the values, from calls with the values as they are and exchanged. */
+/** Both maps of each pair times both value heads, from calls with the values as they are and exchanged. */
 function fromCalls(
   own: Array64,
   exchanged: Array64,
-  { heads, valueWidth }: LayerUnderTest['layer'],
+  { heads, kvHeads, valueWidth }: LayerUnderTest['layer'],
+  pairing: Pairing,
   parameters: DifferentialParameters,
 ): Array64 {
   const isMerged = own.shape.length === 3;
@@ -64,15 +70,8 @@ function fromCalls(
     isMerged
       ? permute({ shape: [...shape.slice(0, 2), heads, valueWidth], data }, [0, 2, 1, 3])
       : { shape, data };
-  const [straight1, straight2] = pairMaps(headsFirst(own), 'halves');
-  const [crossed1, crossed2] = pairMaps(headsFirst(exchanged), 'halves');
-  const C = unpair(
-    differentialOutputs({
-      ...parameters,
-      Y1_BHSD: beside(straight1, crossed1),
-      Y2_BHSD: beside(crossed2, straight2),
-    }),
-  );
+  const products = crossProducts(headsFirst(own), headsFirst(exchanged), kvHeads, pairing);
+  const C = unpair(differentialOutputs({ ...parameters, ...products }));
   return isMerged ? { shape: own.shape, data: permute(C, [0, 2, 1, 3]).data } : C;
 }
 

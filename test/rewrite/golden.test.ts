@@ -1,28 +1,37 @@
-/** Issue 2, item 2: conversions equal those of axolotl-ai-cloud/diff-transformer, computed by its own code. */
+/** Conversions equal those of the four reference implementations, computed by their own code. */
 import { rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { PRESETS } from '../../src/attention/presets';
 import { type GoldenSettings, goldenNames, openGolden } from '../support/fixtures';
 import { goldenSettings } from '../support/golden';
 import { expectClose, floatTensor, largestDifference, readTensors, runModel } from '../support/run';
 
 const TOLERANCE = 1e-4;
-const cases = goldenNames().filter((name) => name.includes('/axolotl-'));
+const cases = goldenNames();
 
-/** Names of the parameters that the rewrite adds to a layer. */
-function newParameters({ heads, sublayerNorm, base }: GoldenSettings): string[] {
+/** Names of the parameters that the rewrite adds to a layer and a checkpoint of the reference holds. */
+function newParameters({ preset, heads, sublayerNorm, base }: GoldenSettings): string[] {
   const parts = base.endsWith('-bias') ? ['weight', 'bias'] : ['weight'];
+  if (preset === 'v2') return ['q2_proj.weight', 'lambda_proj.weight'];
   return [
     ...(heads === 'split' ? [] : parts.flatMap((part) => [`q2_proj.${part}`, `k2_proj.${part}`])),
     'lambda_q1',
     'lambda_k1',
     'lambda_q2',
     'lambda_k2',
-    'lambda_init',
-    ...(sublayerNorm ? ['subln.weight'] : []),
+    ...(preset === 'axolotl' ? ['lambda_init'] : []),
+    ...(sublayerNorm && preset !== 'diffllama' ? ['subln.weight'] : []),
   ];
 }
 
-test('there are 24 conversions by axolotl, three of which keep the function', () => {
-  expect(cases).toHaveLength(24);
+test('there are 30 conversions, 24 by axolotl and two by each of the others; three keep the function', () => {
+  const byPreset = (preset: string) => cases.filter((name) => openGolden(name).settings.preset === preset);
+  expect(PRESETS.map((preset) => [preset, byPreset(preset).length])).toEqual([
+    ['axolotl', 24],
+    ['paper', 2],
+    ['diffllama', 2],
+    ['v2', 2],
+  ]);
+  expect(cases).toHaveLength(30);
   expect(cases.filter((name) => openGolden(name).settings.max_abs_change_from_base < 1e-3)).toEqual([
     'base-kv2-bias/axolotl-zero-nonorm',
     'base-kv2/axolotl-zero-nonorm',

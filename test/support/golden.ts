@@ -4,10 +4,12 @@ import type { GoldenSettings } from './fixtures';
 
 /** Without `normEps`: the epsilon is to be found in the model. */
 export function goldenSettings(settings: GoldenSettings): RewriteFileSettings {
-  const { heads, sublayerNorm, zeroInit, mirrorWeights, diffAttnMix } = settings;
+  const { preset, heads, sublayerNorm, zeroInit, mirrorWeights, diffAttnMix } = settings;
+  // Of a reference implementation that has one way to do it, the preset alone says which.
+  const free = preset === 'axolotl' ? { splitHeads: heads === 'split', sublayerNorm } : {};
   return {
-    splitHeads: heads === 'split',
-    sublayerNorm,
+    preset,
+    ...free,
     init: zeroInit ? 'zero' : mirrorWeights ? 'mirror' : 'random',
     mixInput: diffAttnMix !== undefined,
   };

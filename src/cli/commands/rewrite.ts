@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
+import { PRESETS } from '../../attention/presets';
 import { errors } from '../../errors';
 import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
@@ -72,7 +73,7 @@ export function addRewrite(program: Command, submit: Submit): void {
 
 function addRewriteOptions(command: Command): void {
   command
-    .option('--preset <name>', 'reference implementation to follow: axolotl (default: axolotl)')
+    .option('--preset <name>', `reference implementation to follow: ${list(PRESETS)} (default: axolotl)`)
     .option('--split-heads', "use the model's own heads for both components instead of adding projections")
     .option('--init <mode>', 'new weights: random, zero, mirror or preserve (default: random)')
     .option('--zero-init', 'the same as --init zero')
@@ -109,6 +110,11 @@ function addRewriteOptions(command: Command): void {
     .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', repeated)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
     .option('-f, --force', 'overwrite files that exist');
+}
+
+/** `a, b or c` */
+function list(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }
 
 const NORM_EPS = numberOption('--norm-eps', 'a number between 0 and 1');

@@ -1,4 +1,5 @@
 import type { LocatedSite } from '../../attention/find';
+import { presetOf } from '../../attention/presets';
 import type { RewriteRecord } from '../../attention/record';
 import { projectedSides, type Side } from '../../attention/site';
 import type { Model } from '../../ir';
@@ -21,7 +22,8 @@ export function expectedWeights(
   const changed = new Map<string, Uint8Array>();
   if (record.options.heads === 'split' && record.options.init === 'mirror') {
     for (const { site } of matchLayers(record, sites))
-      for (const side of projectedSides(site)) mirrorHalves(side, original, changed);
+      for (const side of projectedSides(site))
+        mirrorHeads(side, original, changed, mirroredHeads(site, side.heads, record));
   }
   return {
     loaded: new Set(Object.keys(record.loaded)),
@@ -29,23 +31,46 @@ export function expectedWeights(
   };
 }
 
-/** `--mirror-weights` with split heads: the second half of the heads is a copy of the first. */
-function mirrorHalves(side: Side, original: Model, changed: Map<string, Uint8Array>): void {
-  const { projection, columns } = side;
+/**
+ * `--mirror-weights` with split heads: the heads of one side that become copies, and what they are copies of. Heads of
+ * the negative component that the positive one needs as well stay.
+ */
+function mirroredHeads(
+  { heads }: LocatedSite,
+  own: number,
+  { options }: RewriteRecord,
+): ReadonlyMap<number, number> {
+  const copies = new Map<number, number>();
+  const [next, step] = presetOf(options).pairing === 'halves' ? [heads / 2, 1] : [1, 2];
+  for (let pair = 0; pair < heads / 2; pair++) {
+    const [from, to] = [pair * step, pair * step + next].map((head) => Math.floor((head * own) / heads));
+    if (from !== undefined && to !== undefined && from !== to) copies.set(to, from);
+  }
+  return copies;
+}
+
+function mirrorHeads(
+  side: Side,
+  original: Model,
+  changed: Map<string, Uint8Array>,
+  copies: ReadonlyMap<number, number>,
+): void {
+  const { projection, columns, width } = side;
   const { inFeatures, outFeatures, outFirst, tensor, bias } = projection;
   const bytesOf = (of: TensorProto) => {
     const bytes = changed.get(of.name ?? '') ?? new Uint8Array(original.bytes(of));
     changed.set(of.name ?? '', bytes);
     return bytes;
   };
-  const half = columns.length / 2;
-  for (let index = 0; index < half; index++) {
-    const [from, to] = [columns[index] ?? 0, columns[index + half] ?? 0];
-    for (let row = 0; row < inFeatures; row++) {
-      const at = (column: number) => (outFirst ? column * inFeatures + row : row * outFeatures + column);
-      copyElement(bytesOf(tensor), tensor, at(from), at(to));
+  for (const [head, source] of copies) {
+    for (let index = 0; index < width; index++) {
+      const [from, to] = [columns[source * width + index] ?? 0, columns[head * width + index] ?? 0];
+      for (let row = 0; row < inFeatures; row++) {
+        const at = (column: number) => (outFirst ? column * inFeatures + row : row * outFeatures + column);
+        copyElement(bytesOf(tensor), tensor, at(from), at(to));
+      }
+      if (bias) copyElement(bytesOf(bias.tensor), bias.tensor, from, to);
     }
-    if (bias) copyElement(bytesOf(bias.tensor), bias.tensor, from, to);
   }
 }
 

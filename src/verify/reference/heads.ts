@@ -16,6 +16,15 @@ export function repeatHeads(array: Array64, H: number): Array64 {
   return pickHeads(array, H, (head) => floor(head / (H / G)));
 }
 
+/** Heads that stand repeated for their groups, each once: [..., H, X, Y] to [..., G, X, Y]; others as they are. */
+export function storedHeads(array: Array64, G: number): Array64 {
+  const H = headCount(array);
+  if (H <= G || H % G !== 0) return array;
+  const stored = pickHeads(array, G, (head) => head * (H / G));
+  const { data } = repeatHeads(stored, H);
+  return data.every((value, i) => Object.is(value, array.data[i])) ? stored : array;
+}
+
 /** The positive and the negative maps, [..., H/2, S, T] each. */
 export function pairMaps(A_BHST: Array64, pairing: Pairing): [positive: Array64, negative: Array64] {
   const half = halfOf(headCount(A_BHST));
@@ -32,6 +41,43 @@ export function pairValues(V_BGTD: Array64, H: number, pairing: Pairing): Array6
   const V = pairing === 'halves' ? repeatHeads(V_BGTD, H) : V_BGTD;
   const [left, right] = pairMaps(V, pairing);
   return repeatHeads(beside(left, right), halfOf(H));
+}
+
+/**
+ * A1 V and A2 V of each pair, [..., H/2, S, 2D], from what each head gives with its own values and with those of its
+ * partner among the G stored heads: `halves` exchange j and j + G/2, `adjacent` ones 2j and 2j + 1.
+ */
+export function crossProducts(
+  own_BHSD: Array64,
+  exchanged_BHSD: Array64,
+  G: number,
+  pairing: Pairing,
+): { Y1_BHSD: Array64; Y2_BHSD: Array64 } {
+  const H = headCount(own_BHSD);
+  const both = concatenateHeads(own_BHSD, exchanged_BHSD);
+  /** Of each query head, whether its own values are those on the right of the pair. */
+  const isRight = (head: number) => {
+    const stored = floor(head / (H / G));
+    return pairing === 'halves' ? stored >= G / 2 : stored % 2 === 1;
+  };
+  const withValues = (right: boolean) =>
+    pickHeads(both, H, (head) => (isRight(head) === right ? head : head + H));
+  const [left1, left2] = pairMaps(withValues(false), pairing);
+  const [right1, right2] = pairMaps(withValues(true), pairing);
+  return { Y1_BHSD: beside(left1, right1), Y2_BHSD: beside(left2, right2) };
+}
+
+/** The heads of one array, then those of another of the same shape. */
+function concatenateHeads(first: Array64, second: Array64): Array64 {
+  const [H, X, Y] = first.shape.slice(-3) as [number, number, number];
+  const leading = first.shape.slice(0, -3);
+  const data = new Float64Array(first.data.length * 2);
+  const run = H * X * Y;
+  for (let outer = 0; outer < size(leading); outer++) {
+    data.set(first.data.subarray(outer * run, (outer + 1) * run), outer * 2 * run);
+    data.set(second.data.subarray(outer * run, (outer + 1) * run), (outer * 2 + 1) * run);
+  }
+  return { shape: [...leading, 2 * H, X, Y], data };
 }
 
 /**

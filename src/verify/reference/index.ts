@@ -11,5 +11,14 @@ export {
   type SplitHeads,
   splitDifferentialAttention,
 } from './differential';
-export { beside, type Pairing, pairMaps, pairValues, repeatHeads, unpair } from './heads';
-export { type LambdaParameters, lambdaInit, lambdaOf } from './lambda';
+export {
+  beside,
+  crossProducts,
+  type Pairing,
+  pairMaps,
+  pairValues,
+  repeatHeads,
+  storedHeads,
+  unpair,
+} from './heads';
+export { type LambdaParameters, lambdaInit, lambdaOf, sigmoidOf } from './lambda';

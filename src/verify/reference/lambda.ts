@@ -1,3 +1,5 @@
+import { type Array64, at } from './array';
+
 /** lambda of SPEC section 1 (Differential Transformer, arXiv 2410.05258, equations 2 and 3). */
 
 export interface LambdaParameters {
@@ -13,6 +15,24 @@ export interface LambdaParameters {
 export function lambdaOf(parameters: LambdaParameters): number {
   const { lambda_q1, lambda_k1, lambda_q2, lambda_k2, lambda_init } = parameters;
   return Math.exp(dot(lambda_q1, lambda_k1)) - Math.exp(dot(lambda_q2, lambda_k2)) + lambda_init;
+}
+
+/**
+ * sigmoid(x W^T), one number for each token and head: unilm Diff-Transformer V2.
+ * @param x [.., in]
+ * @param weight [heads, in]
+ */
+export function sigmoidOf(x: Array64, weight: Array64): Array64 {
+  const [heads, width] = weight.shape as [number, number];
+  if (x.shape.at(-1) !== width) throw new Error(`lambda of ${width} features from ${x.shape.at(-1)}`);
+  const data = new Float64Array((x.data.length / width) * heads);
+  for (let i = 0; i < data.length; i++) {
+    const [row, head] = [Math.floor(i / heads), i % heads];
+    let logit = 0;
+    for (let k = 0; k < width; k++) logit += at(x, row * width + k) * at(weight, head * width + k);
+    data[i] = 1 / (1 + Math.exp(-logit));
+  }
+  return { shape: [...x.shape.slice(0, -1), heads], data };
 }
 
 /**

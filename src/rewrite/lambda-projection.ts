@@ -1,0 +1,84 @@
+import { type Atom, Dim, type View } from '../analyse';
+import type { LocatedSite } from '../attention/find';
+import type { FunctionForm } from '../attention/record';
+import type { Side } from '../attention/site';
+import type { Value } from '../ir';
+import { knownView } from '../match/side';
+import type { Builder } from './builder';
+import { joinShape, secondProjection } from './second-projection';
+
+/**
+ * lambda as a projection of the layer's input, one number for each token and head: one more projection of what the
+ * queries are projected from, whose columns are the heads. Its tokens and heads go where those of the queries go.
+ */
+
+/**
+ * Adds the projection to lambda of a site.
+ * @param start what the differential attention of the form begins with
+ * @returns the logits of lambda, which broadcast against what the form weighs: [.., H, S, 1], or [B, S, H, 1] behind
+ *   operators that merge heads
+ */
+export function lambdaLogits(
+  builder: Builder,
+  site: LocatedSite,
+  form: FunctionForm,
+  start: Readonly<Record<string, Value>>,
+  parameters: ReadonlyMap<string, Value>,
+): Value {
+  const { query } = site;
+  const { axes, like } = layoutOf(site, form, start);
+  const heads = axes.map((axis) => axis.flatMap((atom) => headAtoms(atom, query)));
+  const columns = Int32Array.from({ length: site.heads }, (_, head) => head);
+  const side: Side = {
+    ...query,
+    projection: { ...query.projection, quantized: undefined, bias: undefined, outFeatures: site.heads },
+    between: [],
+    width: 1,
+    columns,
+    units: query.units.slice(0, query.headUnits),
+    separated: like,
+    view: { axes: heads, offset: 0 },
+  };
+  const shape = () =>
+    joinShape(
+      builder,
+      heads.map((atoms, axis) => (atoms.length === 0 ? 1 : sizeOf(atoms, builder, like, axis))),
+    );
+  return secondProjection(builder, site, side, 'lambda_proj', parameters, shape);
+}
+
+function sizeOf(atoms: readonly Atom[], builder: Builder, like: Value, axis: number): number | Value {
+  const known = atoms.reduce((all, { size }) => all * (size.value ?? Number.NaN), 1);
+  return Number.isNaN(known) ? builder.shapePart(like, axis, axis + 1) : known;
+}
+
+interface Layout {
+  /** Axes over the columns of the query projection; nothing where lambda has one element. */
+  readonly axes: View['axes'];
+  /** A value whose axes are as long. */
+  readonly like: Value;
+}
+
+/** How what a form weighs is laid out. */
+function layoutOf(site: LocatedSite, form: FunctionForm, start: Readonly<Record<string, Value>>): Layout {
+  const { core, query } = site;
+  if (core.kind === 'written-out') {
+    const [like, view] =
+      form === 'scores' ? [start['Q1'], query.operandView] : [start['A1'], core.probabilitiesView];
+    return { axes: [...knownView(view).axes.slice(0, -1), []], like: like ?? core.probabilities };
+  }
+  const { axes } = knownView(query.operandView);
+  return { axes: core.merged ? [...axes, []] : axes, like: query.operand };
+}
+
+/** What of an atom numbers heads; all of it where it is no column. */
+function headAtoms(atom: Atom, { units, headUnits }: Side): Atom[] {
+  if (atom.kind !== 'column') return [atom];
+  const { stride, size } = atom;
+  if (stride === undefined) return [];
+  const end = stride * (size.value ?? 0);
+  return units
+    .slice(0, headUnits)
+    .filter((unit) => unit.size > 1 && unit.stride >= stride && unit.stride < end)
+    .map((unit): Atom => ({ kind: 'column', size: Dim.of(unit.size), stride: unit.stride }));
+}
