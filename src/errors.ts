@@ -184,8 +184,12 @@ export const errors = {
     ),
   feedMismatch: (model: string, reason: string) =>
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
-  exists: (path: string) =>
-    usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or -o to write elsewhere.'),
+  exists: (path: string, option = '-o') =>
+    usage(
+      'exists',
+      `${path}: exists already`,
+      `Use --force to overwrite it, or ${option} to write elsewhere.`,
+    ),
   unknownChoice: (option: string, given: string, known: readonly string[]) =>
     usage('unknown-choice', `${option} ${given}: not known`, `Choose one of ${known.join(', ')}.`),
   invalidNumber: (option: string, given: string, wanted: string) =>
@@ -327,6 +331,20 @@ export const errors = {
       `--strip-prefix ${prefix}: '${path}' does not begin so`,
       'diffx inspect lists the module paths.',
     ),
+  nothingToMonitor: (path: string) =>
+    usage(
+      'not-rewritten',
+      `${path}: was not written by diffx, so it has no metrics to monitor`,
+      'Rewrite it first, with diffx rewrite.',
+    ),
+  noInputs: (pattern: string) =>
+    usage(
+      'no-inputs',
+      `--inputs ${pattern}: no such file`,
+      'Name safetensors files, or a pattern that they match.',
+    ),
+  batchRefused: (path: string, reason: string) =>
+    usage('batch-refused', `${path}: does not run: ${reason}`, 'Check shapes and ids of this batch.'),
   noCaseRuns: (path: string, reason: string) =>
     usage(
       'no-case-runs',

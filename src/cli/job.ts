@@ -10,6 +10,7 @@ export interface Jobs {
   verify: VerifyJob;
   doctor: DoctorJob;
   weights: WeightsJob;
+  monitor: MonitorJob;
 }
 export type JobName = keyof Jobs;
 
@@ -54,6 +55,17 @@ export interface WeightsJob {
   readonly rewritten: string;
   readonly output: string;
   readonly stripPrefix?: string;
+}
+
+export interface MonitorJob {
+  readonly model: string;
+  /** Files or patterns. */
+  readonly inputs: readonly string[];
+  readonly logEvery?: number;
+  readonly numMonitorLayers?: number;
+  readonly warmupSteps?: number;
+  /** Folder for the logs. */
+  readonly logDir: string;
   readonly force: boolean;
 }
 

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { version } from '../api/version';
 import { addDoctor } from './commands/doctor';
 import { addInspect } from './commands/inspect';
+import { addMonitor } from './commands/monitor';
 import type { CommonOptions } from './commands/options';
 import { addRewrite } from './commands/rewrite';
 import { addVerify } from './commands/verify';
@@ -43,5 +44,6 @@ export function makeProgram(submit: Submit): Command {
   addVerify(program, submit);
   addDoctor(program, submit);
   addWeights(program, submit);
+  addMonitor(program, submit);
   return program;
 }
