@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import * as path from 'node:path';
 import { globSync } from 'tinyglobby';
 import { errors } from '../errors';
 
@@ -13,9 +14,13 @@ export function findBatches(patterns: readonly string[]): string[] {
   const files = patterns.flatMap((pattern) => {
     // A file may have brackets in its name.
     if (existsSync(pattern)) return [pattern];
-    const found = globSync([pattern], { expandDirectories: false, dot: true });
+    const found = globSync([pattern], {
+      absolute: path.isAbsolute(pattern),
+      expandDirectories: false,
+      dot: true,
+    });
     if (found.length === 0) throw errors.noInputs(pattern);
     return found.sort(order.compare);
   });
-  return [...new Set(files)];
+  return [...new Map(files.map((file) => [path.resolve(file), file])).values()];
 }

@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { openGolden } from '../support/fixtures';
 import { diffx, workFolder } from './run-cli';
 
-const commands = ['rewrite', 'inspect', 'verify', 'weights'];
+const commands = ['rewrite', 'inspect', 'verify', 'weights', 'monitor'];
 const helps = new Map(commands.map((command) => [command, diffx([command, '--help'], '/')]));
 
 test.each(commands)('%s --help says it on standard output', (command) => {
@@ -68,6 +68,7 @@ describe('the examples run', () => {
       path.join(__dirname, '../../fixtures/llama.io.safetensors'),
       path.join(folder, 'io.safetensors'),
     );
+    fs.cpSync(path.join(folder, 'io.safetensors'), path.join(folder, 'batches/1.safetensors'));
   });
 
   test('there are some', () => expect(examples.length).toBeGreaterThan(8));

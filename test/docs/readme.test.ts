@@ -18,6 +18,11 @@ beforeAll(() => {
   folder = fs.mkdtempSync(path.join(temporaryFolder(), 'readme-'));
   install(folder);
   fs.copyFileSync(path.join(ROOT, 'fixtures/llama.onnx'), path.join(folder, 'model.onnx'));
+  fs.mkdirSync(path.join(folder, 'batches'));
+  for (const n of [1, 2, 3]) {
+    const batch = path.join(folder, `batches/${n}.safetensors`);
+    fs.copyFileSync(path.join(ROOT, 'fixtures/llama.io.safetensors'), batch);
+  }
 });
 
 test('its sessions print what they show', () => {
@@ -56,7 +61,7 @@ function optionsIn(command: string): string[] {
   return [...text.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map((match) => match[1] ?? '');
 }
 
-const COMMANDS = ['rewrite', 'inspect', 'verify', 'doctor', 'weights'];
+const COMMANDS = ['rewrite', 'inspect', 'verify', 'doctor', 'weights', 'monitor'];
 
 test.each(COMMANDS)('it names every option of diffx %s, and no other', (command) => {
   const rows = tableOf(README, `\`diffx ${command}\``);

@@ -14,8 +14,8 @@ interface MonitorOptions extends CommonOptions {
 
 const EXAMPLES = `
 Examples:
-  $ diffx monitor model.diff.onnx --inputs io.safetensors                    one batch, its metrics as a table
-  $ diffx monitor model.diff.onnx --inputs 'batches/*.safetensors' --log-every 100 --warmup-steps 1000 -f
+  $ diffx monitor model.diff.onnx --inputs io.safetensors                  one batch, its metrics as a table
+  $ diffx monitor model.diff.onnx --inputs batches/*.safetensors --log-every 100 --warmup-steps 1000 --force
 
 Exit codes: 0 done, 2 a model or a batch that cannot be read or does not run`;
 
