@@ -1,4 +1,13 @@
-import { ancestors, followViews, type LostView, type Shapes, type View } from '../src/analyse';
+import {
+  ancestors,
+  followViews,
+  type LostView,
+  type Shapes,
+  type SoftmaxForm,
+  softmaxAxis,
+  softmaxForm,
+  type View,
+} from '../src/analyse';
 import { plainScores } from '../src/attention/plain-scores';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
@@ -10,11 +19,11 @@ import { fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
 import { projectionType } from '../src/match/projection';
 import { knownView, type Side, traceSide } from '../src/match/side';
-import { findScoreProduct, findValueProduct, refuseEscapes } from '../src/match/softmax-products';
+import { arrivesAt, findScoreProduct, findValueProduct, refuseEscapes } from '../src/match/softmax-products';
 
 /**
- * Attention written out in operators: a product of queries and keys, anything elementwise, a Softmax over keys,
- * anything elementwise, a product with values. Exporters differ in everything else.
+ * Attention written out in operators: a product of queries and keys, anything elementwise, a softmax,
+ * anything elementwise, a product with values. Exporters differ in everything else; the softmax may be written out too.
  */
 export const softmaxAttention: Recogniser = {
   name: 'softmax-attention',
@@ -24,21 +33,14 @@ export const softmaxAttention: Recogniser = {
 
 function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   const { shapes } = analysis;
-  const [input] = softmax.inputs;
-  const rank = shapes.shape(input)?.length;
-  const axis = softmax.int('axis') ?? -1;
-  if (!input || (axis !== -1 && axis + 1 !== rank)) {
-    fail(
-      'softmax-axis',
-      softmax,
-      'a softmax over the last axis',
-      `axis ${axis} of ${rank ?? 'an unknown number of'} axes`,
-    );
-  }
-  const { product, probabilities, values, layout } = findValueProduct(softmax, analysis);
-  const { scores, layout: scoring } = findScoreProduct(softmax, probabilities, analysis);
+  const form = softmaxForm(softmax);
+  if (!form) fail('operator-form', softmax, 'a softmax', softmax.operator);
+  const end = findValueProduct(form, analysis);
+  const { product, probabilities, values, layout } = end;
+  const { scores, layout: scoring } = findScoreProduct(form, end, analysis);
   const { queryIndex, keyIndex } = scoring;
-  refuseEscapes(softmax, probabilities);
+  refuseOtherAxes(form, scoring, scores, shapes);
+  refuseEscapes(form, probabilities);
   const query = traceSide(
     operandOf(scores, queryIndex, analysis),
     scoring.queryWidth,
@@ -85,7 +87,8 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     output,
     arrangement: layout.arrangement,
     probabilitiesView: arranged(followScores(scores, scoring, query, probabilities, shapes), layout),
-    plain: layout.arrangement ? undefined : plainScores(scores, softmax, probabilities, shapes),
+    plain:
+      layout.arrangement || keyIndex === 0 ? undefined : plainScores(scores, softmax, probabilities, shapes),
   };
   return {
     anchor: softmax,
@@ -99,8 +102,23 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     headWidth: query.width,
     valueWidth,
     dataType: elementType(query),
-    traits: describeTraits({ scores, softmax, query, key, plain: core.plain }, analysis),
+    traits: describeTraits({ scores, normalised: form.input, query, key, plain: core.plain }, analysis),
   };
+}
+
+/**
+ * A softmax runs over the keys, or over the queries (which then compete for the keys). Where its axis can be followed, no
+ * other one is right: a softmax over heads, say, would be another one over half of them.
+ */
+function refuseOtherAxes(form: SoftmaxForm, scoring: ScoreLayout, scores: Node, shapes: Shapes): void {
+  const axis = softmaxAxis(form, shapes);
+  if (axis === undefined) return;
+  const along = [scoring.keyAxis, scoring.queryAxis].map(
+    (from) => from !== undefined && arrivesAt(scores, from, form.input, axis, shapes),
+  );
+  if (along.includes(true) || along.includes(undefined)) return;
+  const rank = shapes.shape(form.input)?.length;
+  fail('softmax-axis', form.over, 'a softmax over keys or queries', `axis ${axis} of ${rank} axes`);
 }
 
 /** Where nobody knows which columns are the heads of a side, none of them may belong to the other side as well. */

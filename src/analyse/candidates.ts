@@ -1,6 +1,7 @@
 import type { Graph, Model, Node, Value } from '../ir';
 import { type Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
+import { softmaxForm } from './softmax';
 
 /**
  * What looks like attention, counted by a rule that knows nothing of the recognisers: a softmax of something computed
@@ -10,7 +11,7 @@ import { activationProduct } from './products';
 export interface Candidate {
   /** The softmax, the last node of a softmax written out, or the fused operator. */
   readonly anchor: Node;
-  readonly kind: 'softmax' | 'softmax-written-out' | 'operator';
+  readonly kind: 'softmax' | 'operator';
 }
 
 const ATTENTION_OPERATORS: Record<string, readonly string[]> = {
@@ -58,24 +59,13 @@ function* candidatesOf(graph: Graph, dataflow: Dataflow): Iterable<Candidate> {
       yield { anchor: node, kind: 'operator' };
       continue;
     }
-    const input = softmaxInput(node);
+    const input = softmaxForm(node)?.input;
     const output = node.outputs[0];
     if (!input || !output) continue;
     if (comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow)) {
-      yield { anchor: node, kind: node.is('Softmax') ? 'softmax' : 'softmax-written-out' };
+      yield { anchor: node, kind: 'softmax' };
     }
   }
-}
-
-/** The scores a node turns into probabilities: the input of a Softmax, of Exp(LogSoftmax(x)), or of Div(Exp(x), ReduceSum(Exp(x))). */
-function softmaxInput(node: Node): Value | undefined {
-  if (node.is('Softmax')) return node.inputs[0];
-  if (node.is('Exp') && node.inputs[0]?.producer?.is('LogSoftmax')) return node.inputs[0].producer.inputs[0];
-  if (!node.is('Div')) return undefined;
-  const exp = node.inputs[0]?.producer;
-  const sum = node.inputs[1]?.producer;
-  const written = exp?.is('Exp') && sum?.is('ReduceSum') && sum.inputs[0] === node.inputs[0];
-  return written ? exp?.inputs[0] : undefined;
 }
 
 function comesFromProduct(start: Value, dataflow: Dataflow): boolean {

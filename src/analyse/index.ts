@@ -14,6 +14,7 @@ export { einsumTerms } from './operator-rules';
 export { type ActivationProduct, activationProduct } from './products';
 export { followViews, isLayout, type LostView } from './provenance';
 export { Shapes } from './shapes';
+export { type SoftmaxForm, softmaxAxis, softmaxForm } from './softmax';
 export {
   type Atom,
   axisSize,

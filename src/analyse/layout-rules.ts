@@ -123,6 +123,43 @@ export function sliceLength(size: Dim, { start, end, step }: SliceRange): Dim | 
   return Dim.of(Math.max(0, length));
 }
 
+/** The first index that a range takes of an axis of known size. */
+function firstOf(range: SliceRange | undefined, size: Dim | undefined): number {
+  const known = size?.value;
+  if (!range || known === undefined) return 0;
+  const start = range.start < 0 ? range.start + known : range.start;
+  return Math.min(Math.max(start, 0), range.step < 0 ? known - 1 : known);
+}
+
+/**
+ * Elements of a tensor that takes its own from another.
+ * @param lengths of the axes of the result; undefined where one is not known
+ * @param from the indices in the other tensor for those in the result
+ */
+function picked(
+  elements: readonly Dim[] | undefined,
+  shape: readonly Dim[],
+  lengths: readonly (number | undefined)[],
+  from: (index: readonly number[]) => readonly number[],
+): Dim[] | undefined {
+  const sizes = shape.flatMap((dim) => dim.value ?? []);
+  const known = lengths.flatMap((length) => length ?? []);
+  if (!elements || sizes.length < shape.length || known.length < lengths.length) return undefined;
+  const result: Dim[] = [];
+  const index = known.map(() => 0);
+  for (let count = known.reduce((all, length) => all * length, 1); count > 0; count--) {
+    const at = from(index).reduce((all, each, axis) => all * (sizes[axis] ?? 1) + each, 0);
+    const element = elements[at];
+    if (!element) return undefined;
+    result.push(element);
+    for (let axis = known.length - 1; axis >= 0; axis--) {
+      index[axis] = ((index[axis] ?? 0) + 1) % (known[axis] ?? 1);
+      if (index[axis] !== 0) break;
+    }
+  }
+  return result;
+}
+
 function slice(context: RuleContext): readonly Fact[] {
   const shape = context.shape(0);
   if (!shape) return [NOTHING];
@@ -133,15 +170,20 @@ function slice(context: RuleContext): readonly Fact[] {
     const range = ranges?.find(({ axis }) => axis === index);
     return (range && sliceLength(dim, range)) ?? Dim.unknown();
   });
-  const elements = context.elements(0);
-  const range = ranges?.[0];
-  if (!elements || !range || shape.length !== 1 || range.step === 0) return [{ shape: result }];
-  const bound = (at: number) => Math.min(Math.max(at < 0 ? at + elements.length : at, 0), elements.length);
-  const taken =
-    range.step > 0
-      ? elements.slice(bound(range.start), bound(range.end)).filter((_, index) => index % range.step === 0)
-      : undefined;
-  return [{ shape: result, elements: taken }];
+  const lengths = result.map((dim) => dim.value);
+  const first = shape.map((_, axis) =>
+    firstOf(
+      ranges?.find((range) => range.axis === axis),
+      shape[axis],
+    ),
+  );
+  const step = shape.map((_, axis) => ranges?.find((range) => range.axis === axis)?.step ?? 1);
+  const elements =
+    ranges &&
+    picked(context.elements(0), shape, lengths, (index) =>
+      index.map((at, axis) => (first[axis] ?? 0) + at * (step[axis] ?? 1)),
+    );
+  return [{ shape: result, elements }];
 }
 
 function gather(context: RuleContext): readonly Fact[] {
@@ -202,6 +244,19 @@ function expand(context: RuleContext): readonly Fact[] {
   ];
 }
 
+/** What a Pad adds to each axis, at both ends together; undefined where that cannot be known. */
+export function addedByPad(context: RuleContext, rank: number): Dim[] | undefined {
+  const pads = context.elements(1) ?? context.node.ints('pads')?.map((pad) => Dim.of(pad));
+  const axes = context.node.inputs[3]
+    ? context.numbers(3)?.map((axis) => frontAxis(axis, rank))
+    : Array.from({ length: rank }, (_, axis) => axis);
+  if (!pads || !axes || pads.length !== 2 * axes.length) return undefined;
+  return Array.from({ length: rank }, (_, axis) => {
+    const at = axes.indexOf(axis);
+    return (at < 0 ? undefined : pads[at]?.plus(pads[at + axes.length] ?? Dim.of(0))) ?? Dim.of(0);
+  });
+}
+
 export const layoutRules: Record<string, Rule> = {
   Reshape: (context) => [
     {
@@ -211,11 +266,17 @@ export const layoutRules: Record<string, Rule> = {
   ],
   Transpose: (context) => {
     const shape = context.shape(0);
-    const perm = context.node.ints('perm');
+    const given = context.node.ints('perm');
     if (!shape) return [NOTHING];
-    return [
-      { shape: perm?.length ? perm.map((axis) => shape[axis] ?? Dim.unknown()) : [...shape].reverse() },
-    ];
+    const perm = given?.length ? given : shape.map((_, axis) => shape.length - 1 - axis);
+    const moved = perm.map((axis) => shape[axis] ?? Dim.unknown());
+    const elements = picked(
+      context.elements(0),
+      shape,
+      moved.map((dim) => dim.value),
+      (index) => shape.map((_, axis) => index[perm.indexOf(axis)] ?? 0),
+    );
+    return [{ shape: moved, elements }];
   },
   Flatten: (context) => {
     const shape = context.shape(0);
@@ -246,13 +307,7 @@ export const layoutRules: Record<string, Rule> = {
   },
   Pad: (context) => {
     const shape = context.shape(0);
-    const pads = context.node.inputs[3] ? undefined : context.numbers(1, 'pads');
-    return [
-      {
-        shape: shape?.map((dim, index) =>
-          pads ? dim.plus(Dim.of((pads[index] ?? 0) + (pads[index + shape.length] ?? 0))) : Dim.unknown(),
-        ),
-      },
-    ];
+    const pads = shape && addedByPad(context, shape.length);
+    return [{ shape: shape?.map((dim, axis) => (pads?.[axis] ? dim.plus(pads[axis]) : Dim.unknown())) }];
   },
 };

@@ -2,7 +2,7 @@ import type { Node } from '../ir';
 import { smallConstant } from './constants';
 import { Dim } from './dim';
 import { frontAxis } from './facts';
-import { sliceLength, sliceRanges } from './layout-rules';
+import { addedByPad, sliceLength, sliceRanges } from './layout-rules';
 import type { Shapes } from './shapes';
 import { type Atom, axisSize, columnAtoms, isPure, regroup, sliceAxis, type View } from './view';
 
@@ -208,6 +208,20 @@ function gatherND(context: StepContext): (View | LostView)[] {
   return [{ axes: [...kept, ...source.axes.slice(depth)], offset }];
 }
 
+/** What is padded is longer: rows are others, and columns are not known any more. */
+function pad(context: StepContext): (View | LostView)[] {
+  const { node, shapes, source } = context;
+  const added = addedByPad(shapes.context(node), source.axes.length);
+  if (!context.view(0) || !added) return lost(context, 'what it adds cannot be known before the model runs');
+  const output = shapes.shape(node.outputs[0]);
+  let view: View | LostView = source;
+  for (const [axis, more] of added.entries()) {
+    if (more.value === 0 || 'node' in view) continue;
+    view = withChangedAxis(context, view, axis, output?.[axis]);
+  }
+  return [view];
+}
+
 function expand(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
   if (!output) return lost(context, 'the shape it makes cannot be known before the model runs');
@@ -372,6 +386,7 @@ export const steps = new Map<string, Step>([
   ['Gather', gather],
   ['GatherND', gatherND],
   ['Expand', expand],
+  ['Pad', pad],
   ['Tile', tile],
   ['Concat', concat],
   ['MatMul', product],

@@ -1,3 +1,4 @@
+import type { Node } from '../ir';
 import { arithmetic, arithmeticRules, combineElements } from './arithmetic-rules';
 import { broadcast, Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
@@ -176,21 +177,48 @@ function matMul(context: RuleContext): readonly Fact[] {
   return [{ shape: matMulShape(flip(context.shape(0), 'transA'), flip(context.shape(1), 'transB')) }];
 }
 
-/** Splits an Einsum equation; undefined for forms with an ellipsis. */
-export function einsumTerms(equation: string | undefined): { inputs: string[]; output: string } | undefined {
-  const [left, right] = (equation ?? '').replaceAll(' ', '').split('->');
-  if (left === undefined || right === undefined || equation?.includes('.')) return undefined;
-  return { inputs: left.split(','), output: right };
+/** Letters that stand for the axes of an ellipsis. */
+const ELLIPSIS = 'ZYXWVUTSRQPONMLKJIHGFEDCBA';
+
+/**
+ * Splits the equation of an Einsum, with letters in place of an ellipsis.
+ * @param ranks of the operands; what an ellipsis stands for follows from them
+ * @returns undefined for an equation without an arrow, and for an ellipsis of unknown length
+ */
+export function einsumTerms(
+  node: Node,
+  ranks: readonly (number | undefined)[],
+): { inputs: string[]; output: string } | undefined {
+  const equation = (node.string('equation') ?? '').replaceAll(' ', '');
+  const [left, output] = equation.split('->');
+  if (left === undefined || output === undefined) return undefined;
+  const inputs = left.split(',');
+  if (!equation.includes('...')) return { inputs, output };
+  const lengths = inputs.map((term, index) =>
+    term.includes('...') ? (ranks[index] ?? Number.NaN) - (term.length - 3) : 0,
+  );
+  const free = [...ELLIPSIS].filter((letter) => !equation.includes(letter));
+  const longest = Math.max(...lengths);
+  if (!(longest >= 0 && longest <= free.length)) return undefined;
+  // Axes of an ellipsis are aligned at their ends, as in broadcasting.
+  const letters = free.slice(0, longest).join('');
+  const filled = (term: string, length: number) => term.replace('...', letters.slice(longest - length));
+  return {
+    inputs: inputs.map((term, index) => filled(term, lengths[index] ?? 0)),
+    output: filled(output, longest),
+  };
 }
 
 function einsum(context: RuleContext): readonly Fact[] {
-  const terms = einsumTerms(context.node.string('equation'));
+  const ranks = context.node.inputs.map((_, index) => context.shape(index)?.length);
+  const terms = einsumTerms(context.node, ranks);
   if (!terms) return [NOTHING];
   const sizes = new Map<string, Dim>();
   terms.inputs.forEach((term, index) => {
     [...term].forEach((letter, axis) => {
       const dim = context.shape(index)?.[axis];
-      if (dim) sizes.set(letter, dim);
+      // An axis of size 1 is broadcast.
+      if (dim && (dim.value !== 1 || !sizes.has(letter))) sizes.set(letter, dim);
     });
   });
   return [{ shape: [...terms.output].map((letter) => sizes.get(letter) ?? Dim.unknown()) }];

@@ -11,6 +11,8 @@ export function plainScores(
 ): PlainScores | undefined {
   if (
     !scores.is('MatMul') ||
+    !softmax.is('Softmax') ||
+    ![-1, 3].includes(softmax.int('axis') ?? -1) ||
     probabilities !== softmax.outputs[0] ||
     shapes.shape(probabilities)?.length !== 4
   )

@@ -7,7 +7,8 @@ import type { PlainScores, SiteTraits } from './site';
 
 interface ScoreParts {
   readonly scores: Node;
-  readonly softmax: Node;
+  /** What the softmax is taken of. */
+  readonly normalised: Value;
   readonly query: Side;
   readonly key: Side | FedKeys;
   readonly plain: PlainScores | undefined;
@@ -28,12 +29,11 @@ function slice(value: Value, side: HeadedSide): Node[] {
 }
 
 /** All factors by which scores are multiplied: constants on the path of queries, keys and scores. */
-function describeScale({ scores, softmax, query, key }: ScoreParts, { model }: Analysis): string {
+function describeScale({ scores, normalised, query, key }: ScoreParts, { model }: Analysis): string {
   let factor = 1;
   let found = false;
   const output = scores.outputs[0];
-  const behind =
-    softmax.inputs[0] && output ? descendants([output], ancestors(softmax.inputs[0], new Set([output]))) : [];
+  const behind = output ? descendants([output], ancestors(normalised, new Set([output]))) : [];
   const queryNodes = slice(query.operand, query);
   const keyNodes = slice(key.operand, key);
   for (const node of [...queryNodes, ...keyNodes, ...behind]) {
@@ -49,11 +49,10 @@ function describeScale({ scores, softmax, query, key }: ScoreParts, { model }: A
   return found ? Number(factor.toPrecision(6)).toString() : 'none';
 }
 
-function describeMask({ scores, softmax }: ScoreParts, { dataflow, model }: Analysis): string {
+function describeMask({ scores, normalised }: ScoreParts, { dataflow, model }: Analysis): string {
   const output = scores.outputs[0];
-  const [input] = softmax.inputs;
-  if (!output || !input) return 'none';
-  const path = descendants([output], ancestors(input, new Set([output])));
+  if (!output) return 'none';
+  const path = descendants([output], ancestors(normalised, new Set([output])));
   const kinds = new Set<string>();
   for (const node of path) {
     if (node.is('Where') && isOnPath(node, path, output)) kinds.add('where');

@@ -12,11 +12,9 @@ export interface Reason {
 
 export type ReasonCode =
   | 'softmax-axis'
-  | 'softmax-written-out'
   | 'no-value-product'
   | 'several-value-products'
   | 'probabilities-escape'
-  | 'probabilities-second-operand'
   | 'no-score-product'
   | 'several-score-products'
   | 'no-projection'

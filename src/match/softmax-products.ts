@@ -1,9 +1,19 @@
-import { activationProduct, ancestors, dataInputs, isShapeReader } from '../analyse';
+import {
+  type Atom,
+  activationProduct,
+  ancestors,
+  dataInputs,
+  followViews,
+  isShapeReader,
+  type Shapes,
+  type SoftmaxForm,
+  type View,
+} from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from './context';
 import { fedInput } from './fed-keys';
 import { fail } from './outcome';
-import { type ScoreLayout, scoreLayout, type ValueLayout, valueLayout } from './product';
+import { type ScoreLayout, scoreLayouts, type ValueLayout, valueLayout } from './product';
 import { isProjection } from './projection';
 import { reachProjections } from './side';
 
@@ -17,7 +27,10 @@ export interface ValueProduct {
 }
 
 /** Follows the probabilities through guards, casts and layout to the one product with values. */
-export function findValueProduct(softmax: Node, { dataflow, shapes }: Analysis): ValueProduct {
+export function findValueProduct(
+  { node: softmax }: SoftmaxForm,
+  { dataflow, shapes }: Analysis,
+): ValueProduct {
   const found: { product: Node; probabilities: Value }[] = [];
   const seen = new Set<Value>();
   const open = softmax.outputs.filter((output) => output !== undefined);
@@ -43,14 +56,6 @@ export function findValueProduct(softmax: Node, { dataflow, shapes }: Analysis):
   const layout = valueLayout(first.product, first.probabilities, dataflow, shapes);
   const values = layout && first.product.inputs[layout.valuesIndex];
   if (!layout || !values) {
-    const second = first.product.inputs[1] === first.probabilities && !first.product.is('Einsum');
-    if (second)
-      fail(
-        'probabilities-second-operand',
-        first.product,
-        'probabilities times values',
-        'values times probabilities',
-      );
     fail('operator-form', first.product, 'a product that sums over keys', first.product.operator);
   }
   return { ...first, values, layout };
@@ -92,17 +97,17 @@ export interface ScoreProduct {
 
 /**
  * Of all products of two activations that flow into the softmax, the one whose operands both come from linear layers
- * of data: position terms have an operand that is projected from a constant table.
+ * of data: position terms have an operand that is projected from a constant table. Which operand holds the keys, the
+ * product with values says: it sums over them.
  */
 export function findScoreProduct(
-  softmax: Node,
-  probabilities: Value,
+  { node: softmax, input }: SoftmaxForm,
+  { probabilities, layout: summing }: ValueProduct,
   { shapes, dataflow }: Analysis,
 ): ScoreProduct {
-  const [input] = softmax.inputs;
   const products: { node: Node; operands: Value[] }[] = [];
   const seen = new Set<Value>();
-  const open = input ? [input] : [];
+  const open = [input];
   for (let value = open.pop(); value; value = open.pop()) {
     const node = seen.has(value) ? undefined : value.producer;
     seen.add(value);
@@ -135,20 +140,46 @@ export function findScoreProduct(
     );
   }
   const scores = only.node;
-  const layout = scoreLayout(scores, shapes);
-  if (!layout)
-    fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
   if (probabilities.scope !== scores.graph)
     fail('control-flow', scores, 'scores in the scope of the softmax', scores.graph.label);
+  const layouts = scoreLayouts(scores, shapes);
+  const layout =
+    layouts.find(({ keyAxis }) => arrivesAt(scores, keyAxis, probabilities, summing.keyAxis, shapes)) ??
+    layouts[0];
+  if (!layout)
+    fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
   return { scores, layout };
 }
 
+/** True if what runs along an axis of the scores runs along that axis behind them; undefined where that is lost. */
+export function arrivesAt(
+  scores: Node,
+  from: number,
+  target: Value,
+  to: number,
+  shapes: Shapes,
+): boolean | undefined {
+  const output = scores.outputs[0];
+  const shape = shapes.shape(output);
+  if (!output || !shape) return undefined;
+  const marked: View = {
+    offset: 0,
+    axes: shape.map((size, axis): Atom[] =>
+      axis === from ? [{ kind: 'column', size, stride: 1 }] : [{ kind: 'lead', size, order: [axis] }],
+    ),
+  };
+  const views = followViews(shapes, new Map([[output, marked]]), ancestors(target, new Set([output])));
+  const arrived = views.get(target);
+  if (!arrived || 'node' in arrived) return undefined;
+  return arrived.axes[to]?.some(({ kind }) => kind === 'column') === true;
+}
+
 /** What stands between the softmax and the final probabilities must not be seen by anyone else. */
-export function refuseEscapes(softmax: Node, probabilities: Value): void {
-  const chain = new Set(ancestors(probabilities, new Set(softmax.inputs.flatMap((input) => input ?? []))));
+export function refuseEscapes({ node: softmax, input }: SoftmaxForm, probabilities: Value): void {
+  const chain = new Set(ancestors(probabilities, new Set([input])));
   for (const node of chain) {
     for (const value of node.outputs) {
-      if (!value || value === probabilities || !comesFrom(value, softmax)) continue;
+      if (!value || value === probabilities || !comesFrom(value, softmax, input)) continue;
       const reader = value.readers.find((each) => !chain.has(each) && !isShapeReader(each));
       if (reader || value.isOutput) {
         const who = reader ? `'${reader.label}' reads it` : 'it is an output of the graph';
@@ -158,7 +189,7 @@ export function refuseEscapes(softmax: Node, probabilities: Value): void {
   }
 }
 
-function comesFrom(value: Value, softmax: Node): boolean {
-  const nodes = new Set(ancestors(value, new Set(softmax.inputs.flatMap((input) => input ?? []))));
+function comesFrom(value: Value, softmax: Node, input: Value): boolean {
+  const nodes = new Set(ancestors(value, new Set([input])));
   return nodes.has(softmax);
 }

@@ -16,7 +16,6 @@ export interface AttentionForm {
    */
   readonly query: StoredColumns;
   readonly key: StoredColumns;
-  /** A known bug: what is written for split heads does not run. */
 }
 
 export interface StoredColumns {
@@ -326,6 +325,78 @@ export const forms: readonly AttentionForm[] = [
   K = Transpose <perm = [0, 1, 3, 2]> (K1)`,
       ],
       [line('scaled'), '["scaled"] S = Identity (raw)'],
+    ]),
+  },
+  {
+    ...plain,
+    what: 'keys times queries, softmax over the keys on the axis before the last',
+    text: variant(ATTENTION, [
+      [line('q_heads'), '["q_heads"] QT = Transpose <perm = [0, 2, 3, 1]> (q_BSHD)'],
+      [line('k_heads'), '["k_heads"] KT = Transpose <perm = [0, 2, 1, 3]> (k_BSHD)'],
+      [line('scores'), '["scores"] raw = MatMul (KT, QT)'],
+      [line('softmax'), '["softmax"] AT = Softmax <axis = 2> (S)\nA = Transpose <perm = [0, 1, 3, 2]> (AT)'],
+    ]),
+  },
+  {
+    ...plain,
+    what: 'values times probabilities, both transposed',
+    text: variant(ATTENTION, [
+      [
+        line('attended'),
+        `["A_t"] AT = Transpose <perm = [0, 1, 3, 2]> (A)
+  ["V_t"] VT = Transpose <perm = [0, 1, 3, 2]> (V)
+  ["attended"] CT = MatMul (VT, AT)
+  ["C_t"] C = Transpose <perm = [0, 1, 3, 2]> (CT)`,
+      ],
+    ]),
+  },
+  {
+    ...plain,
+    what: 'a softmax over queries, which compete for the keys',
+    text: variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 2>']]),
+  },
+  {
+    ...plain,
+    what: 'a softmax written out, with the largest score taken off',
+    text: variant(ATTENTION, [
+      [
+        line('softmax'),
+        `most = ReduceMax <axes = [-1]> (S)
+  less = Sub (S, most)
+  e = Exp (less)
+  total = ReduceSum (e, last)
+  A = Div (e, total)`,
+      ],
+      ['  float scale', '  int64[1] last = {-1},\n  float scale'],
+    ]),
+  },
+  {
+    ...plain,
+    what: 'a softmax written out, with one added to the sum and a product with its inverse',
+    text: variant(ATTENTION, [
+      [
+        line('softmax'),
+        `e = Exp (S)
+  total = ReduceSum (e, last)
+  more = Add (total, one)
+  inverse = Reciprocal (more)
+  A = Mul (e, inverse)`,
+      ],
+      ['  float scale', '  int64[1] last = {-1}, float one = {1},\n  float scale'],
+    ]),
+  },
+  {
+    ...plain,
+    what: 'the exponential of a logarithmic softmax',
+    text: variant(ATTENTION, [[line('softmax'), 'log = LogSoftmax <axis = -1> (S)\n  A = Exp (log)']]),
+  },
+  {
+    ...plain,
+    what: 'Einsum with an ellipsis',
+    text: variant(ATTENTION, [
+      [line('k_heads'), '["k_heads"] K = Transpose <perm = [0, 2, 1, 3]> (k_BSHD)'],
+      [line('scores'), '["scores"] raw = Einsum <equation = "...qd,...kd->...qk"> (Q, K)'],
+      [line('attended'), '["attended"] C = Einsum <equation = "...qk,...kd->...qd"> (A, V)'],
     ]),
   },
 ];
