@@ -116,12 +116,18 @@ export function findScoreProduct(
     if (pair) products.push({ node, operands: [pair.left, pair.right] });
     else if (dataflow.dependsOnData(value)) open.push(...dataInputs(node));
   }
+  const layoutOf = (node: Node) => {
+    const layouts = scoreLayouts(node, shapes);
+    const arrives = ({ keyAxis }: ScoreLayout) =>
+      arrivesAt(node, keyAxis, probabilities, summing.keyAxis, shapes);
+    return layouts.find(arrives) ?? layouts[0];
+  };
   const isLayer = (operand: Value) => reachProjections(operand, dataflow, shapes).projections.length > 0;
   const both = products.filter(({ operands }) => operands.every(isLayer));
   // Keys of another run stand in for a linear layer where no product has two of them.
   const hasFedKeys = (node: Node) => {
     const { inputs } = node;
-    const found = scoreLayout(node, shapes);
+    const found = layoutOf(node);
     const [query, key] = found ? [inputs[found.queryIndex], inputs[found.keyIndex]] : [];
     return query && key && isLayer(query) && !isLayer(key) && fedInput(key, dataflow) !== undefined;
   };
@@ -142,10 +148,7 @@ export function findScoreProduct(
   const scores = only.node;
   if (probabilities.scope !== scores.graph)
     fail('control-flow', scores, 'scores in the scope of the softmax', scores.graph.label);
-  const layouts = scoreLayouts(scores, shapes);
-  const layout =
-    layouts.find(({ keyAxis }) => arrivesAt(scores, keyAxis, probabilities, summing.keyAxis, shapes)) ??
-    layouts[0];
+  const layout = layoutOf(scores);
   if (!layout)
     fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
   return { scores, layout };
