@@ -1,5 +1,6 @@
 import { passes } from '../../passes';
 import { findAttention, type LocatedSite } from '../attention/find';
+import { type Preset, presetOf } from '../attention/presets';
 import { readRecord } from '../attention/record';
 import { errors } from '../errors';
 import { load, type Model } from '../ir';
@@ -31,11 +32,17 @@ export function weightsOf(
   path: string,
   settings: SaveWeightsSettings = {},
 ): WeightsFile {
-  const { model, found, layers, weights } = output;
+  const { model, found, layers, weights, options } = output;
   const rewritten = new Set(layers.map((layer) => layer.path));
   const sites = found.sites.filter((site) => rewritten.has(site.path));
   const fromCheckpoint = pathsOfCheckpoint(sites, weights);
-  return weightsFile(model, sites, path, (each) => fromCheckpoint.get(each) ?? stripped(each, settings));
+  return weightsFile(
+    model,
+    sites,
+    presetOf(options),
+    path,
+    (each) => fromCheckpoint.get(each) ?? stripped(each, settings),
+  );
 }
 
 /**
@@ -56,7 +63,9 @@ export function saveWeights(
   const source = readModel(original);
   if (source.sha256() !== record.sourceHash) throw errors.otherOriginal(rewritten, original);
   const sites = findAttention(load(source), passes.recognisers).sites.filter((site) => paths.has(site.path));
-  const { output, saved } = weightsFile(model, sites, target, (each) => stripped(each, settings));
+  const { output, saved } = weightsFile(model, sites, presetOf(record.options), target, (each) =>
+    stripped(each, settings),
+  );
   writeFiles([output], settings.force ?? false);
   return saved;
 }
@@ -64,10 +73,11 @@ export function saveWeights(
 function weightsFile(
   model: Model,
   sites: readonly LocatedSite[],
+  preset: Preset,
   path: string,
   nameOf: (path: string) => string,
 ): WeightsFile {
-  const tensors: Map<string, TensorToWrite> = referenceWeights(model, sites, nameOf);
+  const tensors: Map<string, TensorToWrite> = referenceWeights(model, sites, preset, nameOf);
   const layers = new Set(sites.map((site) => site.path)).size;
   return {
     // What PyTorch's own writer puts there: loaders ask for it.

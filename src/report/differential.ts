@@ -22,6 +22,7 @@ export function describeLayer(model: Model, layer: RewrittenLayer): Differential
   return {
     ...{ path, depth, form, node, heads, kvHeads, headWidth, valueWidth },
     lambda: lambdaOf(model, path) ?? null,
+    lambdaPerToken: model.graph.values.has(`${path}.lambda_proj.weight`),
     lambdaInit: parameter(model, `${path}.lambda_init`)?.[0] ?? null,
     // A float32 attribute: the digits behind the seventh say nothing.
     epsilon: epsilon === undefined ? null : Number(epsilon.toPrecision(7)),

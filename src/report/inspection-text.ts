@@ -152,8 +152,16 @@ function differentialLines(differential: DifferentialByDiffx, options: TableOpti
 
 /** Columns about lambda. */
 export const LAMBDAS: readonly Column<DifferentialLayer>[] = [
-  { title: 'lambda', cell: ({ lambda }) => (lambda === null ? '?' : digits(lambda, 4)) },
-  { title: 'lambda_init', cell: ({ lambdaInit }) => (lambdaInit === null ? '?' : digits(lambdaInit, 4)) },
+  {
+    title: 'lambda',
+    cell: ({ lambda, lambdaPerToken }) =>
+      lambdaPerToken ? 'per token' : lambda === null ? '?' : digits(lambda, 4),
+  },
+  {
+    title: 'lambda_init',
+    cell: ({ lambdaInit, lambdaPerToken }) =>
+      lambdaInit === null ? (lambdaPerToken ? '-' : '?') : digits(lambdaInit, 4),
+  },
   { title: 'form', cell: ({ form }) => form },
 ];
 

@@ -126,6 +126,8 @@ export interface DifferentialLayer {
   readonly valueWidth: number;
   /** exp(lambda_q1 . lambda_k1) - exp(lambda_q2 . lambda_k2) + lambda_init; null where a parameter is missing. */
   readonly lambda: number | null;
+  /** True where lambda is a projection of the layer's input, one for each token and head: `lambda` is null then. */
+  readonly lambdaPerToken: boolean;
   readonly lambdaInit: number | null;
   /** Of the sublayer norm; null without one. */
   readonly epsilon: number | null;

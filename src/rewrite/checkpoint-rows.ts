@@ -1,27 +1,31 @@
-import { elementCount } from '../analyse';
-import { computedBytes } from '../onnx';
-import type { StoredTensor } from '../weights/safetensors';
+import type { Pairing } from '../attention/presets';
+import { type ByteRange, computedBytes } from '../onnx';
 
 /**
- * A checkpoint tensor of 2 * h * d rows whose heads 2i and 2i + 1 are the components of head i, with all positive heads
- * before all negative ones.
- * @param heads h
+ * Rows of both components in a checkpoint, 2 * h * d of them: with `halves` all positive heads before all negative ones,
+ * with `adjacent` heads 2i and 2i + 1 are the components of head i. Here they are kept in halves.
  */
-export function inHalves(tensor: StoredTensor, heads: number): StoredTensor {
-  const { data, shape } = tensor;
-  const [rows = 0] = shape;
-  const headBytes = data.length / (heads * 2);
-  if (rows % (heads * 2) !== 0 || elementCount(shape) === 0) return tensor;
-  return {
-    ...tensor,
-    data: computedBytes(data.length, function* () {
-      const bytes = data.read();
-      for (const component of [0, 1]) {
-        for (let head = 0; head < heads; head++) {
-          const from = (2 * head + component) * headBytes;
-          yield bytes.subarray(from, from + headBytes);
-        }
-      }
-    }),
-  };
+
+/** Rows as a checkpoint has them, in halves. */
+export function inHalves(data: ByteRange, heads: number, pairing: Pairing): ByteRange {
+  const order = (head: number) => (head % heads) * 2 + Math.floor(head / heads);
+  return pairing === 'halves' ? data : reordered(data, heads * 2, order);
+}
+
+/** Rows in halves, as a checkpoint has them. */
+export function asPaired(data: ByteRange, heads: number, pairing: Pairing): ByteRange {
+  const order = (head: number) => Math.floor(head / 2) + (head % 2) * heads;
+  return pairing === 'halves' ? data : reordered(data, heads * 2, order);
+}
+
+/** Equal parts in another order. */
+function reordered(data: ByteRange, count: number, source: (index: number) => number): ByteRange {
+  const size = data.length / count;
+  return computedBytes(data.length, function* () {
+    const bytes = data.read();
+    for (let index = 0; index < count; index++) {
+      const from = source(index) * size;
+      yield bytes.subarray(from, from + size);
+    }
+  });
 }

@@ -157,8 +157,9 @@ class Loader {
   #packed(name: string, side: Side, { options }: RewriteSession): Rows | undefined {
     const found = this.#find(name);
     const both = found?.tensor.shape[0] === 2 * side.columns.length;
-    if (!found || !both || presetOf(options).pairing === 'halves') return found;
-    return { ...found, tensor: inHalves(found.tensor, side.heads) };
+    if (!found || !both) return found;
+    const data = inHalves(found.tensor.data, side.heads, presetOf(options).pairing);
+    return { ...found, tensor: { ...found.tensor, data } };
   }
 
   /** Quantized weights keep what they have; the keys for them show up as unused. */

@@ -1,22 +1,25 @@
 import { constantTensor, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
+import type { Pairing, Preset } from '../attention/presets';
 import { isProjected, projectedSides, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
 import { type ByteRange, concatBytes, type DataType, type TensorProto } from '../onnx';
 import { isFloatType } from '../onnx/floats';
 import type { TensorToWrite } from '../weights/safetensors-write';
+import { asPaired } from './checkpoint-rows';
 import { biasColumns, columnsAsRows, transposedRows } from './columns';
 import { oneOfEachPath, storedValue } from './load-weights';
 import { namedWeights } from './parameter-names';
 
-/** Parameters of SPEC section 2 that the reference implementation calls the same. */
-const SAME_NAME = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init', 'subln.weight'];
+/** Parameters of SPEC section 2 that the reference implementations call the same. */
+const VECTORS = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2'];
+const SAME_NAME = [...VECTORS, 'subln.weight', 'lambda_proj.weight'];
 
 /**
  * The attention modules of a rewritten model as the preset's reference implementation stores them: `q_proj.weight`
- * and `k_proj.weight` [out, in] with the positive rows before the negative ones, the lambda vectors, the norm, and what
- * else of the module has a name in the model, such as `v_proj.weight`.
+ * and `k_proj.weight` [out, in] with the rows of both components in the order of the preset, what lambda is computed
+ * from, the norm, and what else of the module has a name in the model, such as `v_proj.weight`.
  * @param sites the rewritten attentions, as they were found in this model or in the one it was made from
  * @param nameOf the module path to write for the path of a site
  * @throws quantizedWeights where the model stores queries or keys quantized
@@ -24,18 +27,20 @@ const SAME_NAME = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_i
 export function referenceWeights(
   model: Model,
   sites: readonly LocatedSite[],
+  preset: Preset,
   nameOf: (path: string) => string,
 ): Map<string, TensorToWrite> {
   const tensors = new Map<string, TensorToWrite>();
   const rest = namedWeights(model);
   for (const site of oneOfEachPath(sites)) {
     const parts = new Map<string, TensorToWrite>();
-    for (const suffix of SAME_NAME) {
+    for (const suffix of preset.storesLambdaInit ? [...SAME_NAME, 'lambda_init'] : SAME_NAME) {
       const tensor = parameter(model, site, suffix);
       if (tensor) parts.set(suffix, asStored(model, tensor));
     }
-    putSide(parts, model, site, 'q', site.query);
-    if (isProjected(site.key)) putSide(parts, model, site, 'k', site.key);
+    const { pairing } = preset;
+    putSide(parts, model, site, 'q', site.query, pairing);
+    if (isProjected(site.key)) putSide(parts, model, site, 'k', site.key, pairing);
     const own = ownTensors(model, site);
     for (const { value, name, transposed } of rest) {
       const suffix = name.startsWith(`${site.path}.`) ? name.slice(site.path.length + 1) : '';
@@ -49,25 +54,27 @@ export function referenceWeights(
   return tensors;
 }
 
-/** Both projections of one side as one, positive rows first. */
+/** Both projections of one side as one. */
 function putSide(
   parts: Map<string, TensorToWrite>,
   model: Model,
   site: LocatedSite,
   letter: 'q' | 'k',
   side: Side,
+  pairing: Pairing,
 ): void {
   const { projection, columns } = side;
   if (projection.quantized) throw errors.quantizedWeights(site.path);
   const weight = current(model, projection.weight);
   const bias = projection.bias && current(model, projection.bias.value);
   const second = (part: string) => parameter(model, site, `${letter}2_proj.${part}`);
+  const order = (data: ByteRange) => asPaired(data, side.heads, pairing);
   if (weight) {
     const rows = columnsAsRows(model, { ...projection, tensor: weight }, columns);
     const negative = second('weight');
     parts.set(
       `${letter}_proj.weight`,
-      stacked(model, weight, rows, [columns.length, projection.inFeatures], negative),
+      stacked(model, weight, rows, [columns.length, projection.inFeatures], negative, order),
     );
   }
   if (bias) {
@@ -77,7 +84,7 @@ function putSide(
       bias,
       columns.map((column) => column + offset),
     );
-    parts.set(`${letter}_proj.bias`, stacked(model, bias, rows, [columns.length], second('bias')));
+    parts.set(`${letter}_proj.bias`, stacked(model, bias, rows, [columns.length], second('bias'), order));
   }
 }
 
@@ -87,10 +94,11 @@ function stacked(
   positive: ByteRange,
   [rows = 0, ...rest]: readonly number[],
   negative: TensorProto | undefined,
+  order: (data: ByteRange) => ByteRange,
 ): TensorToWrite {
   const dtype = dataType as DataType;
   if (!negative) return { dtype, shape: [rows, ...rest], data: positive };
-  const data = concatBytes([positive, model.file.tensorBytes(negative)]);
+  const data = order(concatBytes([positive, model.file.tensorBytes(negative)]));
   return { dtype, shape: [rows + (tensorShape(negative)[0] ?? 0), ...rest], data };
 }
 
@@ -117,7 +125,7 @@ function ownTensors(model: Model, site: LocatedSite): Set<TensorProto | undefine
   const second = ['q', 'k'].flatMap((letter) =>
     ['weight', 'bias'].map((part) => parameter(model, site, `${letter}2_proj.${part}`)),
   );
-  return new Set([...projected, ...second]);
+  return new Set([...projected, ...second, parameter(model, site, 'lambda_init')]);
 }
 
 function asStored(model: Model, tensor: TensorProto): TensorToWrite {

@@ -55,6 +55,20 @@ test('lambda is computed from the parameters that are stored', () => {
   for (const layer of zero.layers) expect(layer).toMatchObject({ lambda: 0, lambdaInit: 0, epsilon: 1e-3 });
 });
 
+test('a lambda that every token has its own of is not a number', () => {
+  const { model } = openExport('llama-dec-ts17-sdpa');
+  const told = (init: string) => {
+    const inspection = inspectModel(modelPath(rewriteToBytes(model, { preset: 'v2', init })));
+    return { differential: inspection.differential, text: inspectionText(inspection).join('\n') };
+  };
+  const random = told('random');
+  const layers = [0, 1].map(() => ({ lambda: null, lambdaPerToken: true, lambdaInit: null, epsilon: null }));
+  expect(random.differential).toMatchObject({ by: 'diffx', preset: 'v2', layers });
+  expect(random.text).toMatch(/ per token {2}- +(scores|probabilities) +no norm$/m);
+  // sigmoid(0)
+  expect(told('preserve').text).toMatch(/ per token {2}0\.5 +(scores|probabilities) +no norm$/m);
+});
+
 test('views are written as axes of size:stride', () => {
   const batch = { kind: 'lead', size: Dim.symbol('batch'), order: [0] } as const;
   const heads = { kind: 'column', size: Dim.of(4), stride: 8 } as const;

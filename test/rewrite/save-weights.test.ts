@@ -20,7 +20,7 @@ function saved(output: RewriteOutput, stripPrefix?: string): { file: string; ten
   return { file, tensors: readTensors(file) };
 }
 
-describe.each(goldenNames().filter((name) => name.includes('/axolotl-')))('%s', (name) => {
+describe.each(goldenNames())('%s', (name) => {
   const { settings, models, attention } = openGolden(name);
   const expected = readTensors(attention);
 
@@ -64,7 +64,8 @@ describe.each([
   })),
   ...exports.map((what) => ({ what, even: !what.startsWith('falcon'), model: () => openExport(what).model })),
 ])('$what', ({ model, even }) => {
-  test.each(even ? [{}, { splitHeads: true }] : [{}])(
+  const v2 = { preset: 'v2' };
+  test.each(even ? [{}, v2, { splitHeads: true }, { preset: 'paper' }] : [{}, v2])(
     'what was saved, loaded again, gives the same parameters: %j',
     (heads) => {
       const first = rewriteModel(model(), { ...heads, seed: 1 });
