@@ -174,6 +174,15 @@ function gather(context: StepContext): (View | LostView)[] {
     return [{ axes: view.axes.filter((_, index) => index !== axis), offset: view.offset }];
   }
   const step = at && at.length > 1 ? (at[1] ?? 0) - (at[0] ?? 0) : 1;
+  const repeated = at && repeats(at, size);
+  if (repeated)
+    return [
+      withAxis(
+        context.source,
+        axis,
+        repeated === 'each' ? [...from, times(at, size)] : [times(at, size), ...from],
+      ),
+    ];
   const even = at?.every((index, position) => index === (at[0] ?? 0) + position * step);
   const cut = at && even && step > 0 ? sliceAxis(from, at[0] ?? 0, at.length, step) : undefined;
   return [
@@ -181,6 +190,18 @@ function gather(context: StepContext): (View | LostView)[] {
       ? withAxis(context.source, axis, cut.axis, cut.offset)
       : withChangedAxis(context, context.source, axis, output?.[axis]),
   ];
+}
+
+/** Whether indices name all elements of an axis several times: each of them so often in a row, or all of them so often. */
+function repeats(indices: readonly number[], size: number | undefined): 'each' | 'all' | undefined {
+  if (!size || indices.length <= size || indices.length % size !== 0) return undefined;
+  const count = indices.length / size;
+  if (indices.every((index, at) => index === Math.floor(at / count))) return 'each';
+  return indices.every((index, at) => index === at % size) ? 'all' : undefined;
+}
+
+function times(indices: readonly number[], size: number | undefined): Atom {
+  return { kind: 'repeat', size: Dim.of(indices.length / (size ?? 1)) };
 }
 
 /** GatherND with one index tuple: it picks one element of each of the first axes. */
@@ -252,6 +273,11 @@ function concat(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
   const axis = frontAxis(context.node.int('axis') ?? 0, context.source.axes.length);
   const parts = context.node.inputs.map((_, index) => context.view(index));
+  const [first, ...rest] = context.node.inputs;
+  if (first && rest.length > 0 && rest.every((input) => input === first)) {
+    const repeat: Atom = { kind: 'repeat', size: Dim.of(rest.length + 1) };
+    return [withAxis(context.source, axis, [repeat, ...(context.source.axes[axis] ?? [])])];
+  }
   const joined = joinParts(parts, axis);
   if (joined) return [joined];
   const traced = parts.filter((part) => part !== undefined).sort((a, b) => richness(b) - richness(a));

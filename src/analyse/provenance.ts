@@ -1,4 +1,5 @@
 import type { Node, Value } from '../ir';
+import { isShapeReader } from './dataflow';
 import { elementwise, type LostView, reduce, type Step, steps } from './layout-steps';
 import type { Shapes } from './shapes';
 import type { View } from './view';
@@ -44,6 +45,7 @@ export function followViews(
 ): Map<Value, View | LostView> {
   const views = new Map<Value, View | LostView>(start);
   for (const node of nodes) {
+    if (isShapeReader(node)) continue;
     const view = (index: number) => {
       const input = node.inputs[index];
       const found = input && views.get(input);

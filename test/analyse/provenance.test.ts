@@ -161,6 +161,17 @@ describe('what is combined is not taken for a column', () => {
     expect(viewOf(heads, 'q', split)).toBe('B | 2@4 | S | 4@1 + 0');
   });
 
+  test('heads that are repeated by index, or by standing several times behind one another, stay heads', () => {
+    const repeated = (indices: string) =>
+      viewOf(`${heads}\n r = Gather <axis = 1> (q, many)`, 'r', `${split}, ${indices}`);
+    expect(repeated('int64[4] many = {0, 0, 1, 1}')).toBe('B | 2@4 2 times | S | 4@1 + 0');
+    expect(repeated('int64[4] many = {0, 1, 0, 1}')).toBe('B | 2 times 2@4 | S | 4@1 + 0');
+    expect(repeated('int64[4] many = {0, 1, 1, 0}')).toBe('B | 4@? | S | 4@1 + 0');
+    expect(viewOf(`${heads}\n r = Concat <axis = 1> (q, q, q)`, 'r', split)).toBe(
+      'B | 3 times 2@4 | S | 4@1 + 0',
+    );
+  });
+
   test('a rotary embedding combines columns of a head, and keeps heads apart', () => {
     const rotary = `${heads}
       first, second = Split <axis = -1> (q)

@@ -173,6 +173,21 @@ const makers = {
       shape: shape.map((old, at) => (at === axis ? indices.length : old)),
     };
   },
+  'gather repeated': ({ shape, input, output, pick }) => {
+    if (product(shape) > 400) return undefined;
+    const axis = pick(0, shape.length);
+    const size = shape[axis] ?? 1;
+    const times = 2 + pick(1, 2);
+    const indices = Array.from({ length: size * times }, (_, i) =>
+      pick(2, 2) === 0 ? Math.floor(i / times) : i % size,
+    );
+    const name = `${output}_indices`;
+    return {
+      lines: [`${output} = Gather <axis = ${axis}> (${input}, ${name})`],
+      constants: { [name]: indices },
+      shape: shape.map((old, at) => (at === axis ? old * times : old)),
+    };
+  },
   unsqueeze: ({ shape, input, output, pick }) => {
     if (shape.length > 5) return undefined;
     const axis = pick(0, shape.length + 1);

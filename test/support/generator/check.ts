@@ -1,0 +1,171 @@
+/** Rewrites random models, and compares what ONNX Runtime makes of them with the float64 reference. */
+import { passes } from '../../../passes';
+import { load, save } from '../../../src/ir';
+import { parseText } from '../../../src/ir/text';
+import { derive, encode, memoryBytes, modelBytes, parseModel } from '../../../src/onnx';
+import { encodeFloats } from '../../../src/onnx/floats';
+import { type RewriteSettings, resolveOptions } from '../../../src/rewrite/options';
+import { runRewrite } from '../../../src/rewrite/run';
+import { randomFill } from '../fixtures';
+import { graphOf } from '../models';
+import { floatTensor, largestDifference, runModel, type Tensors } from '../run';
+import { type AddedNumbers, expectedResults } from './expected';
+import type { RandomModel } from './model';
+import { rounded } from './numbers';
+import { type AttentionCase, sizesOf } from './plan';
+
+/** A rewrite, and what it must give. */
+export interface Rewritten {
+  readonly what: string;
+  readonly bytes: Uint8Array;
+  readonly feeds: Tensors;
+  readonly expected: Tensors;
+}
+
+export function modelBytesOf({ text, fill }: Pick<RandomModel, 'text' | 'fill'>): Uint8Array {
+  return encode('ModelProto', parseText(text, { fill })).read();
+}
+
+/** Fails where outputs differ from what is expected, naming the worst. */
+export async function compareRun(
+  what: string,
+  bytes: Uint8Array,
+  feeds: Tensors,
+  expected: Tensors,
+  tolerance: number,
+): Promise<void> {
+  const actual = await runModel(bytes, feeds);
+  for (const [name, tensor] of Object.entries(expected)) {
+    const got = actual[name];
+    const error = got ? largestDifference(tensor, got) : Number.NaN;
+    if (!(error <= tolerance)) throw new Error(`${what}: ${name} is off by ${error}, allowed ${tolerance}`);
+  }
+}
+
+/** Largest difference allowed, absolute: values are of size 1 to 10. */
+export function toleranceOf({ half }: AttentionCase): number {
+  return half ? 6e-2 : 1e-4;
+}
+
+/** Rewrites the model in a mode and fills everything new with random numbers. Fails unless all attentions are rewritten. */
+export function rewriteRandom(random: RandomModel, mode: 'duplicate' | 'split' | 'zero'): Rewritten {
+  const { plan } = random;
+  const sublayerNorm = mode !== 'zero' && plan.sublayerNorm;
+  const mixInput = mode !== 'zero' && plan.mix;
+  const settings: RewriteSettings = {
+    emit: plan.emit,
+    sublayerNorm,
+    mixInput,
+    normEps: 1e-3,
+    ...(mode === 'split' ? { splitHeads: true } : mode === 'zero' ? { init: 'zero' } : {}),
+  };
+  const file = parseModel(modelBytesOf(random), { name: 'random.onnx' });
+  const model = load(file);
+  const output = runRewrite(model, passes, resolveOptions(settings), {
+    sourceHash: () => '0'.repeat(64),
+    version: 'test',
+  });
+  if (output.found.sites.length !== plan.layers || output.layers.length !== plan.layers) {
+    throw new Error(
+      `${output.found.sites.length} found, ${output.layers.length} rewritten of ${plan.layers}`,
+    );
+  }
+  const proto = save(model);
+  const mix = mixInput ? 0.75 : 1;
+  const numbers = mode === 'zero' ? undefined : addedNumbers(random, mode, sublayerNorm);
+  const bytes = modelBytes(proto, {
+    name: 'random.onnx',
+    tensorBytes: (tensor) => file.tensorBytes(tensor),
+  }).read();
+  const added = numbers?.added.map((each) => ({ ...each, lambda: mix * each.lambda }));
+  const expected = expectedResults(plan, random.numbers, added);
+  const past2 = mode === 'split' ? undefined : random.numbers.layers.map((_, i) => pastKeys2(random, i));
+  const outputs = random.outputs(expected);
+  return {
+    what: `${mode}${sublayerNorm ? ' with norm' : ''}${mixInput ? ' with mix' : ''}`,
+    bytes: numbers ? withNumbers(bytes, numbers.stored) : bytes,
+    feeds: { ...random.feeds(past2), diff_attn_mix: floatTensor([], [mix]) },
+    // with zero weights the doubled keys are not those of the original
+    expected: mode === 'zero' ? withoutKeys(outputs) : outputs,
+  };
+}
+
+function withoutKeys(outputs: Tensors): Tensors {
+  return Object.fromEntries(Object.entries(outputs).filter(([name]) => !name.endsWith('.key')));
+}
+
+function pastKeys2({ plan }: RandomModel, layer: number): Float64Array {
+  const { B = 0, g = 0, P = 0, d = 0 } = sizesOf(plan);
+  return rounded(plan, randomFill(plan.seed + 7)(`${layer}.past keys 2`, B * g * P * d));
+}
+
+interface Added {
+  readonly added: readonly AddedNumbers[];
+  /** By parameter name. */
+  readonly stored: ReadonlyMap<string, Float64Array>;
+}
+
+/** Random numbers for everything that a rewrite adds, but lambda_init, which follows from the depth. */
+function addedNumbers(random: RandomModel, mode: 'duplicate' | 'split', norm: boolean): Added {
+  const { plan } = random;
+  const { g = 0, r = 0, d = 0, e = 0, M = 0 } = sizesOf(plan);
+  const stored = new Map<string, Float64Array>();
+  const fill = randomFill(plan.seed + 7);
+  const added = random.numbers.layers.map((layer, index): AddedNumbers => {
+    const store = (name: string, count: number, spread: number, middle = 0, half = plan.half) => {
+      const key = `layers.${index}.attn.${name}`;
+      const values = rounded(
+        { ...plan, half },
+        Array.from(fill(key, count), (value) => middle + spread * value),
+      );
+      stored.set(key, values);
+      return values;
+    };
+    const linear = (name: string, out: number, biased: boolean) => ({
+      weight: store(`${name}.weight`, out * M, 0.8),
+      bias: biased ? store(`${name}.bias`, out, 0.5) : undefined,
+    });
+    const vector = (name: string) => store(name, d, 0.6, 0.2, false);
+    const dot = (a: Float64Array, b: Float64Array) =>
+      a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
+    const first = dot(vector('lambda_q1'), vector('lambda_k1'));
+    const second = dot(vector('lambda_q2'), vector('lambda_k2'));
+    const init = 0.8 - 0.6 * Math.exp(-0.3 * index);
+    const duplicate = mode === 'duplicate';
+    return {
+      q2: duplicate
+        ? linear('q2_proj', g * r * d, layer.q.bias !== undefined || packedBias(plan))
+        : undefined,
+      k2: duplicate ? linear('k2_proj', g * d, layer.k.bias !== undefined || packedBias(plan)) : undefined,
+      pastKeys2: pastKeys2(random, index),
+      lambda: Math.exp(first) - Math.exp(second) + init,
+      subln: norm ? store('subln.weight', duplicate ? e : 2 * e, 0.5, 1) : undefined,
+      epsilon: 1e-3,
+    };
+  });
+  return { added, stored };
+}
+
+/** Layers without bias that are packed with others that have one. */
+function packedBias({ packing, biases, form }: AttentionCase): boolean {
+  return biases !== 'none' && (packing !== 'separate' || form === 'packed Attention');
+}
+
+/** A model with these numbers in its initializers; every one of them must be there with as many elements. */
+export function withNumbers(model: Uint8Array, numbers: ReadonlyMap<string, Float64Array>): Uint8Array {
+  const { proto } = parseModel(model);
+  const graph = graphOf(proto);
+  const left = new Set(numbers.keys());
+  const initializer = graph.initializer.map((tensor) => {
+    const values = numbers.get(tensor.name ?? '');
+    if (!values) return tensor;
+    left.delete(tensor.name ?? '');
+    const count = tensor.dims.reduce((all, size) => all * Number(size), 1);
+    if (count !== values.length)
+      throw new Error(`${tensor.name} has ${count} elements, not ${values.length}`);
+    const bytes = encodeFloats(tensor.dataType as 1, Float32Array.from(values));
+    return derive(tensor, { floatData: [], int32Data: [], rawData: memoryBytes(bytes) });
+  });
+  if (left.size > 0) throw new Error(`the rewrite did not add ${[...left].join(', ')}`);
+  return encode('ModelProto', derive(proto, { graph: derive(graph, { initializer }) })).read();
+}
