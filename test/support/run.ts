@@ -58,7 +58,7 @@ function converted(tensor: Tensor, dtype: DataType): Tensor {
 export interface RunOptions {
   /** Names of the outputs. Default: all. */
   readonly outputs?: readonly string[];
-  readonly optimization?: 'disabled' | 'all';
+  readonly optimization?: 'disabled' | 'extended' | 'all';
 }
 
 /**

@@ -101,14 +101,8 @@ function attention(
 ): Written {
   const { q, k, v } = operands(graph, plan, layer, path, x, memory, inputs);
   const heads = headLabels(plan);
-  // ONNX Runtime infers the width of a flat result from the queries
-  // ONNX Runtime infers a wrong width of flat results of grouped heads
-  const flat =
-    plan.valueWidth === plan.width &&
-    plan.group === 1 &&
-    plan.past === 0 &&
-    !plan.dynamic &&
-    graph.pick(2) === 1;
+  // flat operands as they are projected: where ONNX Runtime does not know their sizes, it infers wrong ones of the result
+  const flat = isFlat(q) && isFlat(k) && isFlat(v) && plan.linear !== 'Gemm' && graph.pick(4) > 0;
   const lay = (value: Labelled, labels: readonly string[], width: string) =>
     arrange(
       graph,
@@ -139,6 +133,11 @@ function attention(
     outputs: cached ? 3 : 1,
   });
   return results(names, Q, flat ? [['B'], ['S'], [...heads, 'e']] : [['B'], heads, ['S'], ['e']]);
+}
+
+/** [B, rows, heads and widths] */
+function isFlat({ axes }: Labelled): boolean {
+  return axes.length === 3 && axes[0]?.join() === 'B';
 }
 
 /** Inputs without those that are missing at the end. */
