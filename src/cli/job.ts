@@ -1,4 +1,5 @@
 import type { RewriteSettings } from '../rewrite/options';
+import type { Requirement } from '../verify/requirement';
 
 /**
  * The work of a command, done in a thread of its own: the main thread stays free for progress and signals, and starts
@@ -24,6 +25,9 @@ export interface RewriteJob extends RewriteSettings {
   readonly saveWeights?: string;
   readonly stripPrefix?: string;
   readonly verify: boolean;
+  /** Providers to verify on, and what must run there. */
+  readonly ep?: readonly string[];
+  readonly requireEp?: Requirement;
   readonly force: boolean;
   /** Passes after which the model is printed. */
   readonly dumpAfter: readonly string[];
@@ -41,7 +45,9 @@ export interface VerifyJob {
   readonly rewritten: string;
   readonly inputs?: string;
   readonly atol?: number;
+  readonly rtol?: number;
   readonly ep?: readonly string[];
+  readonly requireEp?: Requirement;
   readonly seed?: number;
 }
 

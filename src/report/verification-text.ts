@@ -19,6 +19,7 @@ export function verificationText(report: VerifyReport, options: TableOptions = {
     `${style.bold(printable(report.rewritten))}: ${verdict} against ${printable(report.original)} on ${report.provider}`,
     ...report.checks.flatMap((check) => checkLines(check, options)),
     ...comparisonLines(report, options),
+    ...placementLines(report),
     ...caseLines(report, options),
     ...report.notVerified.map((what) => style.yellow(`Not looked at: ${printable(what)}`)),
     ...(report.firstDivergingLayer === undefined
@@ -42,15 +43,38 @@ function checkLines(check: Check, { style = PLAIN }: TableOptions): string[] {
   ];
 }
 
+/** What stayed on the CPU, by operator; the JSON has every node. */
+function placementLines({ placements }: VerifyReport): string[] {
+  const widest = new Map(placements.map((placement) => [placement.provider, placement]));
+  for (const placement of placements) {
+    if (placement.fellBack.length > (widest.get(placement.provider)?.fellBack.length ?? 0))
+      widest.set(placement.provider, placement);
+  }
+  return [...widest.values()].map(({ provider, ran, fellBack }) => {
+    const counts = new Map<string, number>();
+    for (const { opType } of fellBack) counts.set(opType, (counts.get(opType) ?? 0) + 1);
+    const operators = [...counts].sort((a, b) => b[1] - a[1]).map(([opType, count]) => `${opType} ${count}`);
+    const rest = fellBack.length === 0 ? '' : `, ${fellBack.length} on the CPU: ${operators.join(', ')}`;
+    return `${provider}: ${plural(ran, 'node')} ran there${rest}`;
+  });
+}
+
 /** What the models were run on, and how far their numbers may be apart. */
 function caseLines({ cases, checks }: VerifyReport, { width }: TableOptions): string[] {
-  const tolerance = checks.find((check) => check.tolerance)?.tolerance;
-  const allowed = tolerance && `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value`;
+  const allowed = new Map<string, string>();
+  for (const { tolerance, provider } of checks) {
+    const place = provider === undefined ? '' : ` on ${provider}`;
+    if (tolerance && !allowed.has(place))
+      allowed.set(
+        place,
+        `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value${place}`,
+      );
+  }
   const more = cases.length - MOST_CASES;
   const named = [...cases.slice(0, MOST_CASES), ...(more > 0 ? [`and ${more} more`] : [])];
   return [
     ...wrap(`${plural(cases.length, 'input')} tried: ${printable(named.join('; ')) || 'none'}`, width),
-    ...(allowed === undefined ? [] : [`Errors allowed: ${allowed}`]),
+    ...(allowed.size === 0 ? [] : [`Errors allowed: ${[...allowed.values()].join('; ')}`]),
   ];
 }
 
@@ -59,7 +83,12 @@ function comparisonLines(report: VerifyReport, options: TableOptions): string[] 
   type Row = readonly [string, TensorComparison];
   const rows = report.checks
     .filter(({ name }) => name === 'function' || name === 'recorded-outputs')
-    .flatMap(({ comparisons }): Row[] => Object.entries(comparisons));
+    .flatMap(({ comparisons, provider }): Row[] =>
+      Object.entries(comparisons).map(([name, numbers]) => [
+        provider === undefined ? name : `${name} on ${provider}`,
+        numbers,
+      ]),
+    );
   if (rows.length === 0) return [];
   const columns: Column<Row>[] = [
     { title: 'output', cell: ([name]) => name, cut: 'middle' },

@@ -4,19 +4,19 @@ import type { Model } from '../ir';
 import type { CaseRun } from './case-runs';
 import type { Exposure } from './exposure';
 import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
-import type { Look } from './layer-checks';
+import type { Limits, Look } from './layer-checks';
 import { inDataOrder, matchLayers } from './layer-order';
 import type { LayerUnderTest } from './layer-reference';
 import type { Correspondence } from './outside';
 import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
-import { CPU, parseProviders } from './providers';
+import { CPU, type ProviderSpec } from './providers';
 import type { CheckBuilder } from './report';
 import { type Session, withSession } from './session';
 import { callsOf, showsMaps } from './split-operator';
 import { storedTensor } from './stored';
 import type { Tensor } from './tensor';
-import type { Tolerance } from './tolerance';
+import { type Tolerance, widenFor } from './tolerance';
 import { makeVariant, modelSize } from './variants';
 import type { Pair, VerifySettings } from './verify';
 
@@ -24,6 +24,15 @@ export type Tensors = Readonly<Record<string, Tensor>>;
 
 /** Bytes up to which a model runs on one thread. */
 const SMALL = 16 * 2 ** 20;
+
+/** Where models run. */
+export interface RunPlace {
+  readonly provider: ProviderSpec;
+  /** ONNX Runtime's own graph optimizations: as users run models, or none. */
+  readonly optimization: 'all' | 'disabled';
+}
+
+const HOME: RunPlace = { provider: CPU, optimization: 'all' };
 
 /** Where a pair and changed copies of it are run, for all checks. */
 export class Bench {
@@ -39,6 +48,7 @@ export class Bench {
     /** What stands for what in the two models. */
     readonly map: Correspondence,
     readonly settings: VerifySettings,
+    readonly place: RunPlace = HOME,
   ) {
     const { record, rewritten, original } = pair;
     const { options } = record;
@@ -56,7 +66,21 @@ export class Bench {
     this.pasts = doubledInputs(record);
     this.presents = doubledOutputs(rewritten, record);
     const precision = precisionOf(original);
-    this.toleranceOf = (dtype) => settings.tolerance ?? toleranceWithin(precision, dtype);
+    this.toleranceOf = (dtype) => settings.tolerance ?? this.widen(toleranceWithin(precision, dtype));
+  }
+
+  /** The same pair elsewhere. */
+  at(place: Partial<RunPlace>): Bench {
+    return new Bench(this.pair, this.map, this.settings, { ...this.place, ...place });
+  }
+
+  /** A tolerance of the CPU, as wide as the provider needs it. */
+  widen(tolerance: Tolerance): Tolerance {
+    return widenFor(this.place.provider, tolerance);
+  }
+
+  get limits(): Limits {
+    return { given: this.settings.tolerance, widen: (tolerance) => this.widen(tolerance) };
   }
 
   /** Loads the original as it is, for as long as `use` needs it. */
@@ -70,8 +94,8 @@ export class Bench {
   }
 
   /** Loads the rewritten file as it is. */
-  async rewritten<T>(use: (session: Session) => Promise<T>): Promise<T> {
-    return this.#asItIs(this.pair.rewritten, use);
+  async rewritten<T>(use: (session: Session) => Promise<T>, profile = false): Promise<T> {
+    return this.#asItIs(this.pair.rewritten, use, profile);
   }
 
   /** Loads a changed copy of the rewritten model. */
@@ -79,17 +103,22 @@ export class Bench {
     return this.#load(this.pair.rewritten, edit, use);
   }
 
-  async #asItIs<T>(of: Model, use: (session: Session) => Promise<T>): Promise<T> {
+  async #asItIs<T>(of: Model, use: (session: Session) => Promise<T>, profile = false): Promise<T> {
     const { directory, path } = of.file;
-    if (directory === undefined) return this.#load(of, () => undefined, use);
-    return withSession(path, this.#sessionOptions(of), use);
+    if (directory === undefined) return this.#load(of, () => undefined, use, profile);
+    return withSession(path, this.#sessionOptions(of, profile), use);
   }
 
-  async #load<T, E>(of: Model, edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
+  async #load<T, E>(
+    of: Model,
+    edit: (model: Model) => E,
+    use: (session: Session, edited: E) => Promise<T>,
+    profile = false,
+  ) {
     const edits: E[] = [];
     const variant = makeVariant(of.file, (model) => void edits.push(edit(model)));
     try {
-      return await withSession(variant.model, this.#sessionOptions(of), (session) =>
+      return await withSession(variant.model, this.#sessionOptions(of, profile), (session) =>
         use(session, edits[0] as E),
       );
     } finally {
@@ -97,12 +126,11 @@ export class Bench {
     }
   }
 
-  #sessionOptions(of: Model) {
-    const [provider = CPU] = parseProviders(this.settings.ep);
+  #sessionOptions(of: Model, profile: boolean) {
     const refusedExitCode = of === this.pair.original ? ExitCode.usage : ExitCode.verificationFailed;
     // Starting threads takes longer than they save on a small model.
     const threads = modelSize(of.file) <= SMALL ? { threads: 1 } : {};
-    return { name: of.file.path, refusedExitCode, ...threads, provider };
+    return { name: of.file.path, refusedExitCode, ...threads, ...this.place, profile };
   }
 
   /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */
@@ -121,10 +149,9 @@ export class Bench {
    * @param past the component that gets the cached keys of the case
    */
   feeds(run: CaseRun, past: Component | 'both', more: Tensors = {}): Record<string, Tensor> {
-    const mix: Tensor = { dtype: 1, shape: [], data: Float32Array.of(1) };
     return {
       ...doubleFeeds(run.feeds, this.pasts, past),
-      ...(this.pair.record.options.mixInput ? { [MIX_INPUT]: mix } : {}),
+      ...(this.pair.record.options.mixInput ? mixFeed(1) : {}),
       ...more,
     };
   }
@@ -147,4 +174,9 @@ export class Bench {
       mix,
     };
   }
+}
+
+/** What the warm-up input is fed. */
+export function mixFeed(mix: number): Tensors {
+  return { [MIX_INPUT]: { dtype: 1, shape: [], data: Float32Array.of(mix) } };
 }

@@ -25,6 +25,21 @@ export interface CaseSettings {
   readonly tolerance?: Tolerance;
 }
 
+/**
+ * Runs the original once more over cases that it ran before.
+ * @param where is added to what the cases are called
+ */
+export async function rerunOriginal(
+  runs: readonly CaseRun[],
+  session: Session,
+  where: string,
+): Promise<CaseRun[]> {
+  const again: CaseRun[] = [];
+  for (const { where: name, feeds } of runs)
+    again.push({ where: `${name}${where}`, feeds, outputs: await session.run(feeds) });
+  return again;
+}
+
 /** Exports with a length baked in run at that length alone; up to this one it is looked for. */
 const LONGEST_PROBE = 64;
 

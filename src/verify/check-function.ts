@@ -16,29 +16,37 @@ import { type Check, CheckBuilder } from './report';
 /**
  * Compares what the rewritten file gives with what the original gives.
  * @param given outputs of the rewritten file, case by case
- * @param notVerified gets a line for each output that shows attention maps, which are differential now
+ * @returns whether they differ
  */
-export async function checkFunction(
+export function compareOutputs(
   bench: Bench,
   runs: readonly CaseRun[],
   given: readonly Tensors[],
-  notVerified: string[],
-): Promise<Check> {
-  const check = new CheckBuilder('function', 'the outputs are those of the original');
+  check: CheckBuilder,
+): boolean {
   const maps = outputsOfMaps(bench.map.maps);
-  notVerified.push(
-    ...[...maps].map((name) => `output '${name}': shows attention maps, which are differential now`),
-  );
   const compared = runs.map((run) => ({
     ...run,
     outputs: Object.fromEntries(Object.entries(run.outputs).filter(([name]) => !maps.has(name))),
   }));
   awaitOutputs(compared, check);
-  compared.forEach((run, index) => {
+  const wrong = compared.filter((run, index) => {
+    const before = check.failures;
     compareFunction(run, halveOutputs(given[index] ?? {}, bench.presents), bench.toleranceOf, check);
+    return check.failures > before;
   });
-  await bench.noteRefusals(check, () => locate(bench, runs, 'both', () => undefined, check));
-  return check.done();
+  return wrong.length > 0;
+}
+
+/** As `compareOutputs`; where they differ, names the first attention that gives something else. */
+export async function checkFunction(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  given: readonly Tensors[],
+  check: CheckBuilder,
+): Promise<void> {
+  if (compareOutputs(bench, runs, given, check))
+    await bench.noteRefusals(check, () => locate(bench, runs, 'both', () => undefined, check));
 }
 
 /** Compares the original with a copy of the rewritten model in which the negative component must not matter. */
@@ -60,13 +68,13 @@ export async function checkNeutralised(bench: Bench, runs: readonly CaseRun[]): 
         compareFunction(run, halveOutputs(outputs, bench.presents), bench.toleranceOf, check);
       }
     });
-    await locate(bench, runs, 'positive', edit, check);
+    if (check.failures > 0) await locate(bench, runs, 'positive', edit, check);
   });
   return check.done();
 }
 
 /** Names of the outputs that attention maps flow into, other than by way of the product with values. */
-function outputsOfMaps(maps: Correspondence['maps']): Set<string> {
+export function outputsOfMaps(maps: Correspondence['maps']): Set<string> {
   const products = new Set(
     [...maps.values()].map(({ core }) => (core.kind === 'written-out' ? core.product : undefined)),
   );
@@ -94,7 +102,6 @@ async function locate(
   edit: (model: Model) => void,
   check: CheckBuilder,
 ): Promise<void> {
-  if (check.findings.length === 0) return;
   const { layers } = bench;
   const places = placesOf(layers, ({ layer }) => [layer.output]);
   const before: Shown['values'][] = [];

@@ -10,7 +10,7 @@ import { compareLayers, componentValues, type Look, labelOf, mapName } from './l
 import { comparedValue, neededValues, placesOf } from './layer-reference';
 import { keyOf } from './places';
 import { asProbed, asStored, openParameters } from './probe';
-import { type Check, CheckBuilder } from './report';
+import type { CheckBuilder } from './report';
 import { addExchangedCall } from './split-operator';
 import type { Tensor } from './tensor';
 
@@ -20,45 +20,31 @@ export interface PositiveRun {
   readonly outputs: Tensors;
 }
 
-export interface LayerRuns {
-  readonly check: Check;
-  /** What the rewritten file gives, case by case; nothing where it does not run. */
-  readonly given: readonly Tensors[] | undefined;
-  readonly positive: readonly PositiveRun[];
-}
-
 /**
- * Runs the rewritten file, and a copy that shows the layers: with its own parameters, which must change nothing, and
- * with others. In duplicate mode also once decoupled, for the exchange of the components.
- * @param notVerified gets a line for each layer that recorded inputs do not reach
+ * Runs a copy of the rewritten model that shows the layers: with its own parameters, which must change nothing, and with
+ * others. At home in duplicate mode also once decoupled, for the exchange of the components.
+ * @param given what the file itself gives, case by case
+ * @returns what the positive components are made of, where that is asked for
  */
 export async function checkLayers(
   bench: Bench,
   runs: readonly CaseRun[],
-  notVerified: string[],
-): Promise<LayerRuns> {
-  const check = new CheckBuilder('layers', 'every rewritten layer equals differential attention in float64');
-  const given: Tensors[] = [];
-  await bench.noteRefusals(check, () =>
-    bench.rewritten(async (session) => {
-      // Under `preserve`, both components have cached the same keys.
-      for (const run of runs) given.push(await session.run(bench.feeds(run, 'both')));
-    }),
-  );
-  if (check.findings.length > 0) return { check: check.done(), given: undefined, positive: [] };
+  given: readonly Tensors[],
+  check: CheckBuilder,
+  withPositive = false,
+): Promise<readonly PositiveRun[]> {
   const positive: PositiveRun[] = [];
-  await bench.noteRefusals(check, () => lookAtLayers(bench, runs, given, positive, check));
-  // One recorded input cannot take every branch; generated ones must.
-  if (bench.settings.inputs !== undefined)
-    notVerified.push(...check.giveUp().map((label) => `${label}: not reached by the inputs given`));
-  return { check: check.done(), given, positive };
+  await bench.noteRefusals(check, () =>
+    lookAtLayers(bench, runs, given, withPositive ? positive : undefined, check),
+  );
+  return positive;
 }
 
 async function lookAtLayers(
   bench: Bench,
   runs: readonly CaseRun[],
   given: readonly Tensors[],
-  positive: PositiveRun[],
+  positive: PositiveRun[] | undefined,
   check: CheckBuilder,
 ): Promise<void> {
   const { layers, pair } = bench;
@@ -66,7 +52,6 @@ async function lookAtLayers(
     check.await(`${labelOf(under, layers)}: C`, under.layer.path);
     if (under.showsMap) check.await(`${labelOf(under, layers)}: map`, under.layer.path);
   }
-  const duplicate = pair.record.options.heads === 'duplicate';
   const only = new Set(placesOf(layers, (under) => componentValues(under, 'positive')).map(keyOf));
   await bench.ofRewritten(
     (model) => makeVisible(bench, model),
@@ -78,10 +63,10 @@ async function lookAtLayers(
           const outputs = await session.run(feeds);
           const where = `${run.where}${setting.where}`;
           const look = bench.look(exposure, outputs, feeds, { where, mix: setting.mix });
-          compareLayers(layers, look, bench.settings.tolerance, check);
+          compareLayers(layers, look, bench.limits, check);
           if (setting === stored) compareFile(bench, given[index] ?? {}, outputs, where, check);
         }
-        if (!duplicate) continue;
+        if (!positive) continue;
         const feeds = bench.feeds(run, 'positive', { ...stored.feeds, ...decoupled(true) });
         const outputs = await session.run(feeds);
         const look = bench.look(exposure, outputs, run.feeds, { where: run.where, only });

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { PROVIDERS, type Problem, type Provider, type ProviderSpec, parseProvider } from './providers';
+import { isOf, PROVIDERS, type Problem, type Provider, type ProviderSpec, parseProvider } from './providers';
 import {
   findLibrary,
   nvidiaDevices,
@@ -80,11 +80,6 @@ function problemOf(provider: Provider, ranOn: string | undefined, said: string):
     missing: `its node ran on ${ranOn} instead`,
     remedy: 'Report this as a bug of diffx.',
   };
-}
-
-/** Whether ONNX Runtime's name of a provider, such as `CUDAExecutionProvider`, is that of ours. */
-export function isOf(provider: Provider, ranOn: string | undefined): boolean {
-  return ranOn?.toLowerCase() === `${provider}executionprovider`;
 }
 
 function needsOf(provider: Provider): Found[] {

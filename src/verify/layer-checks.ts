@@ -31,6 +31,14 @@ export interface Look {
   readonly where: string;
 }
 
+/** How far numbers may be apart. */
+export interface Limits {
+  /** Instead of the tolerance by element type and size. */
+  readonly given: Tolerance | undefined;
+  /** A tolerance of the CPU, as wide as the provider needs it. */
+  widen(tolerance: Tolerance): Tolerance;
+}
+
 /** What a layer is called in comparisons: by its path, unless it shares that with another one. */
 export function labelOf({ layer, scope }: LayerUnderTest, layers: readonly LayerUnderTest[]): string {
   const shared = layers.some((other) => other.layer.path === layer.path && other.layer !== layer);
@@ -42,7 +50,7 @@ export function labelOf({ layer, scope }: LayerUnderTest, layers: readonly Layer
 export function compareLayers(
   layers: readonly LayerUnderTest[],
   look: Look,
-  given: Tolerance | undefined,
+  { given, widen }: Limits,
   check: CheckBuilder,
 ): void {
   for (const under of layers) {
@@ -59,7 +67,7 @@ export function compareLayers(
       check.findOnce(`${label}: '${missing ?? output}' cannot be looked at`, path);
       continue;
     }
-    const tolerance = given ?? fitting(under, actual, lookup);
+    const tolerance = given ?? fitting(under, actual, lookup, widen);
     const compare = (what: string, value: Tensor | undefined, reference: () => Array64) => {
       try {
         check.compare(`${label}: ${what}`, compareWide(reference(), value, tolerance), look.where, path);
@@ -95,13 +103,18 @@ const DOUBLE = 11;
  * The tolerance by the element type, absolute errors in units of how large the values are that the layer weighs: what
  * is small there is rounded in small steps.
  */
-function fitting({ site, layer }: LayerUnderTest, actual: Tensor, lookup: Lookup): Tolerance {
+function fitting(
+  { site, layer }: LayerUnderTest,
+  actual: Tensor,
+  lookup: Lookup,
+  widen: Limits['widen'],
+): Tolerance {
   // What was shown out of a branch is float32 whatever it was.
   const [own, inside] = [toleranceFor(actual.dtype), toleranceFor(site.dataType as Tensor['dtype'])];
   const widest = inside.atol > own.atol ? inside : own;
   const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
   const size = max(rms(actual), values ? rms(values) : 0);
-  return scaled(widest, size);
+  return scaled(widen(widest), size);
 }
 
 function rms(tensor: Tensor): number {

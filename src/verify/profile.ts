@@ -10,6 +10,10 @@ export interface NodeRun {
   /** As ONNX Runtime calls it: `CPUExecutionProvider`. */
   readonly provider: string;
   readonly microseconds: number;
+  /** Element types of what it gives, such as `float` and `int64`. */
+  readonly outputTypes: readonly string[];
+  /** The same of what it reads. */
+  readonly inputTypes: readonly string[];
 }
 
 /** A folder of its own for one profile: ONNX Runtime puts the date into the file's name. */
@@ -36,16 +40,32 @@ export function makeProfileFolder(): ProfileFolder {
   };
 }
 
+interface EventArguments {
+  readonly provider?: string;
+  readonly op_name?: string;
+  readonly input_type_shape?: readonly object[];
+  readonly output_type_shape?: readonly object[];
+}
+
 /** Node events of a profile in ONNX Runtime's form (Chrome's trace events). */
 export function parseProfile(json: string): NodeRun[] {
   const events: unknown = JSON.parse(json);
   if (!Array.isArray(events)) return [];
-  return events.flatMap(
-    (event: { cat?: string; name?: string; dur?: number; args?: Record<string, string> }) => {
-      const { provider, op_name: opType } = event.args ?? {};
-      if (event.cat !== 'Node' || provider === undefined || opType === undefined) return [];
-      const name = (event.name ?? '').replace(/_kernel_time$/, '');
-      return [{ name, opType, provider, microseconds: event.dur ?? 0 }];
-    },
-  );
+  return events.flatMap((event: { cat?: string; name?: string; dur?: number; args?: EventArguments }) => {
+    const {
+      provider,
+      op_name: opType,
+      input_type_shape: inputs,
+      output_type_shape: outputs,
+    } = event.args ?? {};
+    if (event.cat !== 'Node' || provider === undefined || opType === undefined) return [];
+    const name = (event.name ?? '').replace(/_kernel_time$/, '');
+    const microseconds = event.dur ?? 0;
+    return [{ name, opType, provider, microseconds, inputTypes: types(inputs), outputTypes: types(outputs) }];
+  });
+}
+
+/** `[{"float":[1,4]},{"int64":[2]}]` */
+function types(given: readonly object[] = []): string[] {
+  return given.flatMap((each) => Object.keys(each));
 }

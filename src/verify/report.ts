@@ -1,4 +1,5 @@
 import type { TensorComparison } from './compare';
+import type { Placement } from './placement';
 import type { Tolerance } from './tolerance';
 
 /** What `verify` has found out. */
@@ -6,7 +7,10 @@ export interface VerifyReport {
   readonly passed: boolean;
   readonly original: string;
   readonly rewritten: string;
+  /** Execution providers, as they were asked for. */
   readonly provider: string;
+  /** Which nodes ran where, for each provider beside the CPU and each level of optimization. */
+  readonly placements: readonly Placement[];
   /** True if the options of the rewrite keep the function, so that the outputs of both models must agree. */
   readonly keepsFunction: boolean;
   readonly checks: readonly Check[];
@@ -26,13 +30,18 @@ export type CheckName =
   | 'mirrored'
   | 'function'
   | 'monitored'
-  | 'recorded-outputs';
+  | 'recorded-outputs'
+  | 'mix'
+  | 'placement'
+  | 'providers';
 
 /** One way of looking at the rewrite. */
 export interface Check {
   readonly name: CheckName;
   /** What the check states when it passes. */
   readonly states: string;
+  /** Execution provider that it concerns, as it was asked for. Without: the CPU, or nothing was run. */
+  readonly provider: string | undefined;
   readonly passed: boolean;
   /** How many things were compared; a check of nothing does not pass. */
   readonly compared: number;
@@ -58,12 +67,14 @@ export class CheckBuilder {
   /** What must be compared at least once, and the layer it concerns. */
   readonly #awaited = new Map<string, string | undefined>();
   #compared = 0;
+  #failures = 0;
   #maxAbs: number | undefined;
   #tolerance: Tolerance | undefined;
 
   constructor(
     readonly name: CheckName,
     readonly states: string,
+    readonly provider?: string,
   ) {}
 
   /** Counts something that is as it must be. */
@@ -100,6 +111,7 @@ export class CheckBuilder {
     const known = this.#comparisons.get(label);
     if (!known || worse(comparison, known)) this.#comparisons.set(label, comparison);
     if (comparison.passed) return;
+    this.#failures++;
     const already = this.#findings.some((finding) => finding.message.startsWith(`${label}:`));
     if (!already) this.#findings.push({ message: `${label}: ${describe(comparison)} (${where})`, layer });
   }
@@ -109,6 +121,11 @@ export class CheckBuilder {
     const labels = [...this.#awaited.keys()];
     this.#awaited.clear();
     return labels;
+  }
+
+  /** Comparisons that failed so far, each one counted. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** What was found so far. */
@@ -122,6 +139,7 @@ export class CheckBuilder {
     return {
       name: this.name,
       states: this.states,
+      provider: this.provider,
       passed: this.#findings.length === 0 && this.#compared > 0,
       compared: this.#compared,
       maxAbs: this.#maxAbs,

@@ -3,21 +3,23 @@ import type { RewriteRecord } from '../attention/record';
 import type { Model } from '../ir';
 import type { ByteRange } from '../onnx';
 import { Bench } from './bench';
-import { type CaseSettings, runOriginal } from './case-runs';
-import { checkExchanged } from './check-exchanged';
-import { checkFunction, checkNeutralised } from './check-function';
-import { checkLayers } from './check-layers';
-import { checkMonitored } from './check-monitored';
+import type { CaseSettings } from './case-runs';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
 import { firstLayer, matchLayers } from './layer-order';
 import { Correspondence, checkStructure } from './outside';
-import { parseProviders } from './providers';
+import type { Placement } from './placement';
+import { notHandedOn, parseProviders, settleTf32 } from './providers';
 import type { Check, VerifyReport } from './report';
+import type { Requirement } from './requirement';
+import { verifyElsewhere } from './verify-elsewhere';
+import { verifyAtHome } from './verify-home';
 
 export interface VerifySettings extends CaseSettings {
   /** Execution provider, as `--ep` gives it. Default cpu. */
   readonly ep?: string | readonly string[];
+  /** What must run on it: all nodes, or all but shape arithmetic. Default compute. */
+  readonly requireEp?: Requirement;
 }
 
 /** A rewritten model beside its original, as far as verification needs to know them. */
@@ -36,18 +38,25 @@ export interface Pair {
 /**
  * Proves a rewrite: structure and parameters without running it, then layer by layer against the float64 reference,
  * neutralised and with exchanged components, and where the options keep the function, output by output against the
- * original. A rewritten model that does not run is a finding.
+ * original; all of it on the CPU, and what depends on the provider on every other one that is asked for. A rewritten
+ * model that does not run is a finding.
  * @throws DiffxError provider-unavailable, feed-mismatch; runtime-refused and no-case-runs where the original does not run
  */
 export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Promise<VerifyReport> {
   const { original, rewritten, record, sites } = pair;
-  const report = (checks: readonly Check[], notVerified: readonly string[], cases: readonly string[]) => ({
+  const specs = parseProviders(settings.ep);
+  settleTf32(specs);
+  const report = (
+    checks: readonly Check[],
+    notVerified: readonly string[],
+    cases: readonly string[],
+    placements: readonly Placement[] = [],
+  ): VerifyReport => ({
     passed: checks.every(({ passed }) => passed),
     original: original.file.path,
     rewritten: rewritten.file.path,
-    provider: parseProviders(settings.ep)
-      .map(({ text }) => text)
-      .join(', '),
+    provider: specs.map(({ text }) => text).join(', '),
+    placements,
     keepsFunction: pair.keepsFunction,
     checks,
     firstDivergingLayer: firstLayer(checks, sites),
@@ -69,20 +78,24 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     checkParameters(rewritten, record, chosen, pair.expectedParameters),
   ];
   const bench = new Bench(pair, map, settings);
-  const runs = await bench.original((session) => runOriginal(original, session, settings, notVerified));
-  const { check, given, positive } = await checkLayers(bench, runs, notVerified);
-  const checks = [...still, check];
-  if (given === undefined) {
-    notVerified.push('the layers: the rewritten model does not run');
-  } else {
-    if (record.options.heads === 'duplicate')
-      checks.push(await checkNeutralised(bench, runs), await checkExchanged(bench, runs, positive));
-    if (pair.keepsFunction) checks.push(await checkFunction(bench, runs, given, notVerified));
-    if (record.monitored.length > 0) checks.push(await checkMonitored(bench, runs));
+  const home = await verifyAtHome(bench, notVerified);
+  const checks = [...still, ...home.checks];
+  const placements: Placement[] = [];
+  for (const spec of specs) {
+    if (spec.provider === 'cpu') continue;
+    notVerified.push(
+      ...notHandedOn(spec).map((option) => `option ${option} of ${spec.text}: ${NOT_HANDED_ON}`),
+    );
+    const elsewhere = await verifyElsewhere(
+      spec,
+      home.runs,
+      pair.keepsFunction,
+      settings.requireEp ?? 'compute',
+    );
+    checks.push(...elsewhere.checks);
+    placements.push(...elsewhere.placements);
   }
-  return report(
-    checks,
-    notVerified,
-    runs.map(({ where }) => where),
-  );
+  return report(checks, notVerified, home.cases, placements);
 }
+
+const NOT_HANDED_ON = "onnxruntime-node does not hand it on, so the provider's default holds";

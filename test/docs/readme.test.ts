@@ -79,7 +79,10 @@ test('commands and exit codes are those of the help', () => {
 });
 
 test('it names every check of diffx verify', () => {
-  shell('diffx rewrite model.onnx --init preserve --monitor-layers 1 --force -o preserve.onnx', folder);
+  shell(
+    'diffx rewrite model.onnx --init preserve --mix-input --monitor-layers 1 --force -o preserve.onnx',
+    folder,
+  );
   const { text } = shell('diffx verify model.onnx preserve.onnx --json', folder);
   const { checks } = JSON.parse(text) as { checks: { name: string }[] };
   expect(tableOf(README, 'check').map(([name = '']) => codeIn(name)[0])).toEqual(

@@ -9,6 +9,7 @@ import { openExport } from '../support/fixtures';
 
 const checkWith = (...layers: (string | undefined)[]): Check => ({
   name: 'layers',
+  provider: undefined,
   states: '',
   passed: false,
   compared: 1,

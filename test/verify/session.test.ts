@@ -118,7 +118,14 @@ test('the profile says which provider ran which node, and leaves no file behind'
   await session.run({ a: float([1, 2], 1, 2), b: float([1, 2], 1, 2) });
   const runs = session.endProfiling();
   expect(runs).toEqual([
-    { name: 'the_Add', opType: 'Add', provider: 'CPUExecutionProvider', microseconds: expect.any(Number) },
+    {
+      name: 'the_Add',
+      opType: 'Add',
+      provider: 'CPUExecutionProvider',
+      microseconds: expect.any(Number),
+      inputTypes: ['float', 'float'],
+      outputTypes: ['float'],
+    },
   ]);
   await session.release();
   const unread = await createSession(addModel(), { profile: true });

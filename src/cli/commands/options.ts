@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
 import { errors } from '../../errors';
+import { PROVIDERS, parseProviders } from '../../verify/providers/names';
+import { settleTf32 } from '../../verify/providers/tf32';
+import { REQUIREMENTS, type Requirement } from '../../verify/requirement';
 
 /** Options that every command has. */
 export interface CommonOptions {
@@ -27,4 +30,35 @@ export function numberOption(option: string, wanted: string): (text: string) => 
 /** Collects the values of an option that may be given more than once. */
 export function repeated(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+/** Options of what verifies. */
+export interface ProviderOptions {
+  readonly ep?: readonly string[];
+  readonly requireEp?: Requirement;
+}
+
+export function addProviderOptions(command: Command): Command {
+  return command
+    .option(
+      '--ep <provider>',
+      `execution provider to verify on: ${PROVIDERS.join(', ')}; with options such as cuda:1 or cuda:device_id=1,use_tf32=1; may be repeated (default: cpu)`,
+      repeated,
+    )
+    .option(
+      '--require-ep <what>',
+      'what must run on it: compute (all but shape arithmetic) or all (default: compute)',
+      requirement,
+    );
+}
+
+function requirement(text: string): Requirement {
+  const found = REQUIREMENTS.find((each) => each === text);
+  if (!found) throw errors.unknownChoice('--require-ep', text, REQUIREMENTS);
+  return found;
+}
+
+/** Checks them, and settles what must be settled in the main thread: the environment of a worker is a copy. */
+export function settleProviders({ ep }: ProviderOptions): void {
+  settleTf32(parseProviders(ep));
 }

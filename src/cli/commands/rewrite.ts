@@ -6,10 +6,18 @@ import { errors } from '../../errors';
 import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
 import type { Submit } from '../program';
-import { addCommonOptions, type CommonOptions, numberOption, repeated } from './options';
+import {
+  addCommonOptions,
+  addProviderOptions,
+  type CommonOptions,
+  numberOption,
+  type ProviderOptions,
+  repeated,
+  settleProviders,
+} from './options';
 import { STRIP_PREFIX } from './weights';
 
-interface RewriteCommandOptions extends CommonOptions {
+interface RewriteCommandOptions extends CommonOptions, ProviderOptions {
   readonly output?: string;
   readonly preset?: string;
   readonly splitHeads?: boolean;
@@ -56,6 +64,7 @@ export function addRewrite(program: Command, submit: Submit): void {
       'where to write, - for standard output; default: <model>.diff.onnx beside it',
     );
   addRewriteOptions(command);
+  addProviderOptions(command);
   addCommonOptions(command, 'say nothing but errors')
     .addHelpText('after', EXAMPLES)
     .action((input: string, options: RewriteCommandOptions) => {
@@ -144,6 +153,9 @@ function refuseContradictions(options: RewriteCommandOptions, command: Command):
     contradicts(`-o ${output}`, `--save-weights ${saveWeights}`, 'they are one file');
   if (options.stripPrefix !== undefined && options.saveWeights === undefined)
     throw errors.needs('--strip-prefix', '--save-weights');
+  if (!options.verify && options.ep) throw errors.needs('--ep', '--verify');
+  if (!options.verify && options.requireEp) throw errors.needs('--require-ep', '--verify');
+  settleProviders(options);
   if (options.output === '-' && options.json) contradicts('--json', '-o -', 'both want standard output');
 }
 
@@ -166,6 +178,7 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
     input,
     output: options.output ?? defaultOutput(input),
     verify: options.verify ?? false,
+    ...defined({ ep: options.ep, requireEp: options.requireEp }),
     force: options.force ?? false,
     dumpAfter: options.dumpAfter ?? [],
     ...defined({

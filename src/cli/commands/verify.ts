@@ -1,14 +1,19 @@
 import type { Command } from 'commander';
 import { errors } from '../../errors';
-import { parseProviders } from '../../verify/providers/names';
-import { settleTf32 } from '../../verify/providers/tf32';
 import type { Submit } from '../program';
-import { addCommonOptions, type CommonOptions, numberOption, repeated } from './options';
+import {
+  addCommonOptions,
+  addProviderOptions,
+  type CommonOptions,
+  numberOption,
+  type ProviderOptions,
+  settleProviders,
+} from './options';
 
-interface VerifyOptions extends CommonOptions {
+interface VerifyOptions extends CommonOptions, ProviderOptions {
   readonly inputs?: string;
   readonly atol?: number;
-  readonly ep?: readonly string[];
+  readonly rtol?: number;
   readonly seed?: number;
 }
 
@@ -20,7 +25,8 @@ Examples:
   $ diffx verify model.onnx model.diff.onnx                               with inputs made from the graph
   $ diffx verify model.onnx model.diff.onnx --inputs io.safetensors       with inputs of your own
 
-Exit codes: 0 verified, 1 not verified, 2 a model that cannot be read or does not run, 4 provider not available`;
+Exit codes: 0 verified, 1 not verified, 2 a model that cannot be read or does not run, 4 a provider that is not available
+or that did not do the work`;
 
 /** `diffx verify`. */
 export function addVerify(program: Command, submit: Submit): void {
@@ -37,23 +43,24 @@ export function addVerify(program: Command, submit: Submit): void {
     .option('--inputs <file>', 'safetensors file with the inputs to run; default: made from the graph')
     .option(
       '--atol <number>',
-      'largest absolute difference; default: by element type',
+      'largest absolute difference; default: by element type and provider',
       numberOption('--atol', TOLERANCE),
     )
     .option(
-      '--ep <provider>',
-      'execution provider, with options such as cuda:1 or cuda:device_id=1,use_tf32=1; may be repeated (default: cpu)',
-      repeated,
+      '--rtol <number>',
+      'the same in units of the value; what is not given of the two is 0 then',
+      numberOption('--rtol', TOLERANCE),
     )
     .option('--seed <number>', 'seed of the inputs that are made (default: 0)', numberOption('--seed', SEED));
+  addProviderOptions(command);
   addCommonOptions(command, 'say nothing; the exit code tells')
     .addHelpText('after', EXAMPLES)
     .action((original: string, rewritten: string, options: VerifyOptions) => {
       const { json, quiet, debug, ...settings } = options;
-      const { atol = 0, seed = 0, ep } = settings;
-      // Here, since the environment of the thread that does the work is a copy.
-      settleTf32(parseProviders(ep));
+      const { atol = 0, rtol = 0, seed = 0 } = settings;
+      settleProviders(settings);
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
+      if (rtol < 0) throw errors.invalidNumber('--rtol', String(rtol), TOLERANCE);
       if (!Number.isSafeInteger(seed) || seed < 0) throw errors.invalidNumber('--seed', String(seed), SEED);
       return submit('verify', { original, rewritten, ...settings }, options);
     });

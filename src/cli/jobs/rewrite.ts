@@ -10,15 +10,17 @@ import { type Output, readModel, writeFiles } from '../../onnx';
 import { isStream } from '../../onnx/atomic';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
-import { firstFinding, verificationText } from '../../report/verification-text';
+import { verificationText } from '../../report/verification-text';
 import { weightsReport } from '../../report/weights';
 import type { VerifyReport } from '../../verify/report';
+import type { VerifySettings } from '../../verify/verify';
 import { dumper } from '../dumps';
 import type { JobResult, RewriteJob } from '../job';
 import { plainError } from '../plain-error';
 import { serve, type Ui } from '../serve';
 import { Stage } from '../stage';
 import { writeToStandardOutput } from '../standard-output';
+import { verdict } from '../verdict';
 import { warningsOf } from '../warnings';
 
 serve<'rewrite'>(async (job, ui) => {
@@ -91,7 +93,10 @@ async function writeVerified(
     ui.phase(`verifying ${job.output}`);
     // Loaded here: ONNX Runtime is not needed without --verify.
     const { verifyModels } = await import('../../api/verify.js');
-    const report = { ...(await verifyModels(job.input, stage.path)), rewritten: job.output };
+    const report = {
+      ...(await verifyModels(job.input, stage.path, providersOf(job))),
+      rewritten: job.output,
+    };
     if (!report.passed) return report;
     if (toFile) {
       writeFiles(beside, job.force);
@@ -105,16 +110,19 @@ async function writeVerified(
   }
 }
 
+function providersOf({ ep, requireEp }: RewriteJob): VerifySettings {
+  return { ...(ep ? { ep } : {}), ...(requireEp ? { requireEp } : {}) };
+}
+
 function refused(job: RewriteJob, verification: VerifyReport, ui: Ui): JobResult {
   const { input, output } = job;
-  const what = `${firstFinding(verification)}; nothing written`;
   const remedy =
     'This is a bug of diffx: please report it with the model. Without --verify it is written all the same.';
   return {
     document: { input, output, verification },
     text: verificationText(verification, ui),
     outputTaken: output === '-',
-    error: plainError(errors.verificationFailed(output, what, remedy)),
+    error: plainError(verdict(verification, output, '; nothing written', remedy)),
   };
 }
 

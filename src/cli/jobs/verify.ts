@@ -1,22 +1,20 @@
 import { verifyModels } from '../../api/verify';
-import { errors } from '../../errors';
-import { firstFinding, verificationText } from '../../report/verification-text';
+import { verificationText } from '../../report/verification-text';
 import { plainError } from '../plain-error';
 import { serve } from '../serve';
+import { verdict } from '../verdict';
 
-serve<'verify'>(async ({ original, rewritten, atol, ...settings }, { phase, width, style }) => {
+serve<'verify'>(async ({ original, rewritten, atol, rtol, ...settings }, { phase, width, style }) => {
   phase(`verifying ${rewritten}`);
   const report = await verifyModels(original, rewritten, {
     ...settings,
-    ...(atol === undefined ? {} : { tolerance: { atol, rtol: 0 } }),
+    ...(atol === undefined && rtol === undefined ? {} : { tolerance: { atol: atol ?? 0, rtol: rtol ?? 0 } }),
   });
   const remedy =
     'Rewrite the original again; if that does not help, report it as a bug of diffx with the original model.';
   return {
     document: report,
     text: verificationText(report, { width, style }),
-    ...(report.passed
-      ? {}
-      : { error: plainError(errors.verificationFailed(rewritten, firstFinding(report), remedy)) }),
+    ...(report.passed ? {} : { error: plainError(verdict(report, rewritten, '', remedy)) }),
   };
 });

@@ -1,6 +1,14 @@
 /** Execution providers: their names and options, whether they start here, and why not. */
 
-export { CPU, PROVIDERS, type Provider, type ProviderSpec, parseProvider, parseProviders } from './names';
+export {
+  CPU,
+  isOf,
+  PROVIDERS,
+  type Provider,
+  type ProviderSpec,
+  parseProvider,
+  parseProviders,
+} from './names';
 export {
   installCommand,
   isDeviceLost,

@@ -76,3 +76,8 @@ function known(provider: Provider): string {
   const names = Object.keys(OPTIONS[provider]);
   return names.length === 0 ? `${provider} has no options.` : `Options of ${provider}: ${names.join(', ')}.`;
 }
+
+/** Whether ONNX Runtime's name of a provider, such as `CUDAExecutionProvider`, is that of ours. */
+export function isOf(provider: Provider, ranOn: string | undefined): boolean {
+  return ranOn?.toLowerCase() === `${provider}executionprovider`;
+}

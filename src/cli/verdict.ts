@@ -1,0 +1,16 @@
+import { type DiffxError, errors } from '../errors';
+import { firstFinding } from '../report/verification-text';
+import type { VerifyReport } from '../verify/report';
+
+/**
+ * The error of a verification that did not pass: exit 4 where all numbers are right but not everything ran where it was
+ * asked to.
+ * @param consequence is added to what was found
+ */
+export function verdict(report: VerifyReport, path: string, consequence: string, remedy: string): DiffxError {
+  const what = `${firstFinding(report)}${consequence}`;
+  const failed = report.checks.filter(({ passed }) => !passed);
+  return failed.every(({ name }) => name === 'placement')
+    ? errors.notPlaced(path, what)
+    : errors.verificationFailed(path, what, remedy);
+}

@@ -1,0 +1,38 @@
+import { type Bench, mixFeed, type Tensors } from './bench';
+import type { CaseRun } from './case-runs';
+import type { NodeRun } from './profile';
+import type { CheckBuilder } from './report';
+
+/** What the rewritten file gives somewhere, case by case. */
+export interface RewrittenRuns {
+  readonly given: readonly Tensors[];
+  /** With the warm-up input at 0, where there is one. */
+  readonly unmixed: readonly Tensors[];
+  /** Which provider ran which node; empty at home. */
+  readonly nodes: readonly NodeRun[];
+}
+
+/** Runs the rewritten file itself over all cases; undefined where it does not run, which is a finding. */
+export async function runRewritten(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  check: CheckBuilder,
+): Promise<RewrittenRuns | undefined> {
+  const given: Tensors[] = [];
+  const unmixed: Tensors[] = [];
+  const nodes: NodeRun[] = [];
+  const before = check.findings.length;
+  const elsewhere = bench.place.provider.provider !== 'cpu';
+  await bench.noteRefusals(check, () =>
+    bench.rewritten(async (session) => {
+      for (const run of runs) {
+        // Under `preserve`, both components have cached the same keys.
+        given.push(await session.run(bench.feeds(run, 'both')));
+        if (bench.pair.record.options.mixInput)
+          unmixed.push(await session.run(bench.feeds(run, 'positive', mixFeed(0))));
+      }
+      if (elsewhere) nodes.push(...session.endProfiling());
+    }, elsewhere),
+  );
+  return check.findings.length > before ? undefined : { given, unmixed, nodes };
+}

@@ -1,0 +1,110 @@
+/** The checks that depend on the execution provider, on one that is not the CPU. */
+import type { Bench, Tensors } from './bench';
+import type { CaseRun } from './case-runs';
+import { compareOutputs } from './check-function';
+import { checkLayers } from './check-layers';
+import { checkPlacement } from './check-placement';
+import { compareTensors } from './compare';
+import { locateElsewhere } from './locate-elsewhere';
+import type { Placement } from './placement';
+import type { ProviderSpec } from './providers';
+import { type Check, CheckBuilder } from './report';
+import type { Requirement } from './requirement';
+import { runRewritten } from './rewritten-runs';
+import { canBeUnmixed, type HomeRuns, STATES } from './verify-home';
+
+export interface Elsewhere {
+  readonly checks: readonly Check[];
+  readonly placements: readonly Placement[];
+}
+
+/**
+ * Runs the rewritten model on a provider and compares what it gives with what it gives on the CPU, always; with what the
+ * original gives on the CPU, where the options keep the function or the warm-up input is at 0; and layer by layer with
+ * the float64 reference, always. At each level of optimization the other side ran at the same one.
+ * @param home what both models give on the CPU
+ */
+export async function verifyElsewhere(
+  spec: ProviderSpec,
+  home: readonly HomeRuns[],
+  keepsFunction: boolean,
+  requirement: Requirement,
+): Promise<Elsewhere> {
+  const on = (states: string) => `${spec.text}: ${states}`;
+  const placed = new CheckBuilder('placement', on(PLACED[requirement]), spec.text);
+  const same = new CheckBuilder('providers', on('the outputs are those of the CPU'), spec.text);
+  const layers = new CheckBuilder('layers', on(STATES.layers), spec.text);
+  const kept = new CheckBuilder('function', on(STATES.function), spec.text);
+  const unmixed = new CheckBuilder('mix', on(STATES.mix), spec.text);
+  const placements: Placement[] = [];
+  for (const at of home) {
+    const bench = at.bench.at({ provider: spec });
+    const rewritten = await runRewritten(bench, at.original, same);
+    if (!rewritten) {
+      await blameOriginal(bench, at.original, same);
+      continue;
+    }
+    placements.push(checkPlacement(spec, rewritten.nodes, requirement, at.where, placed));
+    const { given } = rewritten;
+    const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);
+    if (wrong) {
+      await bench.noteRefusals(same, () => locateElsewhere(at.bench, bench, wrong, same));
+      await blameOriginal(bench, at.original, same);
+    }
+    await checkLayers(bench, at.original, given, layers);
+    if (keepsFunction) compareOutputs(bench, at.original, given, kept);
+    if (canBeUnmixed(bench)) compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
+  }
+  const ran = placements.length > 0;
+  const checks = [
+    ...(ran ? [placed] : []),
+    same,
+    ...(ran ? [layers] : []),
+    ...(ran && keepsFunction ? [kept] : []),
+    ...(ran && home.some(({ bench }) => canBeUnmixed(bench)) ? [unmixed] : []),
+  ];
+  return { checks: checks.map((check) => check.done()), placements };
+}
+
+const PLACED: Readonly<Record<Requirement, string>> = {
+  compute: 'it ran every node but shape arithmetic, as the profile says',
+  all: 'it ran every node, as the profile says',
+};
+
+/** Compares what the same model gives in two places; gives the first case in which that differs. */
+function compareRuns(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  expected: readonly Tensors[],
+  actual: readonly Tensors[],
+  check: CheckBuilder,
+): CaseRun | undefined {
+  let wrong: CaseRun | undefined;
+  for (const [index, run] of runs.entries()) {
+    const before = check.failures;
+    for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
+      const comparison = compareTensors(tensor, actual[index]?.[name], bench.toleranceOf(tensor.dtype));
+      check.compare(`output '${name}'`, comparison, run.where);
+    }
+    if (check.failures > before) wrong ??= run;
+  }
+  return wrong;
+}
+
+/** Whether the original does any better on the provider: if not, the rewrite is not at fault. */
+async function blameOriginal(bench: Bench, runs: readonly CaseRun[], check: CheckBuilder): Promise<void> {
+  const itself = new CheckBuilder('providers', '');
+  await bench.noteRefusals(itself, () =>
+    bench.original(async (session) => {
+      const given: Tensors[] = [];
+      for (const run of runs) given.push(await session.run(run.feeds));
+      const expected = runs.map(({ outputs }) => outputs);
+      compareRuns(bench, runs, expected, given, itself);
+    }),
+  );
+  const [first] = itself.findings;
+  if (first)
+    check.findOnce(
+      `the original itself is not the same there, so this is no fault of the rewrite: ${first.message}`,
+    );
+}

@@ -1,0 +1,126 @@
+/** The checks that run the models: at home on the CPU, and on every other provider that was asked for. */
+import { DiffxError } from '../errors';
+import type { Bench, RunPlace } from './bench';
+import { type CaseRun, rerunOriginal, runOriginal } from './case-runs';
+import { checkExchanged } from './check-exchanged';
+import { checkFunction, checkNeutralised, compareOutputs, outputsOfMaps } from './check-function';
+import { checkLayers, type PositiveRun } from './check-layers';
+import { checkMonitored } from './check-monitored';
+import { type Check, CheckBuilder } from './report';
+import { type RewrittenRuns, runRewritten } from './rewritten-runs';
+
+/** ONNX Runtime's own graph optimizations: as users run models, and none. Its fusions have been wrong before. */
+const LEVELS: readonly { optimization: RunPlace['optimization']; where: string }[] = [
+  { optimization: 'all', where: '' },
+  { optimization: 'disabled', where: ', not optimized' },
+];
+
+/** What both models give on the CPU, at one level of optimization. */
+export interface HomeRuns {
+  readonly bench: Bench;
+  /** For messages. */
+  readonly where: string;
+  readonly original: readonly CaseRun[];
+  readonly rewritten: RewrittenRuns;
+}
+
+export interface Home {
+  readonly checks: readonly Check[];
+  /** Empty where the rewritten model does not run. */
+  readonly runs: readonly HomeRuns[];
+  readonly cases: readonly string[];
+}
+
+/**
+ * Proves a rewrite on the CPU.
+ * @param notVerified gets a line for each thing that is not looked at
+ */
+export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise<Home> {
+  const { original, record, keepsFunction } = bench.pair;
+  const first = await bench.original((session) =>
+    runOriginal(original, session, bench.settings, notVerified),
+  );
+  const duplicate = record.options.heads === 'duplicate';
+  const layers = new CheckBuilder('layers', STATES.layers);
+  const home: HomeRuns[] = [];
+  let positive: readonly PositiveRun[] = [];
+  for (const { optimization, where } of LEVELS) {
+    const here = bench.at({ optimization });
+    const runs = where === '' ? first : await again(here, first, where, notVerified);
+    if (runs.length === 0) continue;
+    const rewritten = await runRewritten(here, runs, layers);
+    if (!rewritten) continue;
+    home.push({ bench: here, where, original: runs, rewritten });
+    const looked = await checkLayers(here, runs, rewritten.given, layers, duplicate && where === '');
+    if (where === '') positive = looked;
+  }
+  // One recorded input cannot take every branch; generated ones must.
+  if (bench.settings.inputs !== undefined)
+    notVerified.push(...layers.giveUp().map((label) => `${label}: not reached by the inputs given`));
+  const checks = [layers.done()];
+  if (home.length === 0) notVerified.push('the layers: the rewritten model does not run');
+  else {
+    if (duplicate)
+      checks.push(await checkNeutralised(bench, first), await checkExchanged(bench, first, positive));
+    checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
+    if (record.monitored.length > 0) checks.push(await checkMonitored(bench, first));
+  }
+  return { checks, runs: home, cases: first.map(({ where }) => where) };
+}
+
+/** What the original gives at another level; nothing where it does not run there, as with some faults of ONNX Runtime. */
+async function again(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  where: string,
+  notVerified: string[],
+): Promise<CaseRun[]> {
+  try {
+    return await bench.original((session) => rerunOriginal(runs, session, where));
+  } catch (error) {
+    if (!(error instanceof DiffxError) || error.code !== 'runtime-refused') throw error;
+    notVerified.push(`everything${where}: the original itself does not run: ${error.message}`);
+    return [];
+  }
+}
+
+/** What the checks say that are made on every provider. */
+export const STATES = {
+  layers: 'every rewritten layer equals differential attention in float64',
+  function: 'the outputs are those of the original',
+  mix: 'with the warm-up input at 0, the outputs are those of the original',
+} as const;
+
+/** Both models, output by output: where the options keep the function, and with the warm-up input at 0. */
+async function compareWithOriginal(
+  home: readonly HomeRuns[],
+  keepsFunction: boolean,
+  notVerified: string[],
+): Promise<Check[]> {
+  const checks: Check[] = [];
+  const [any] = home;
+  if (keepsFunction && any) {
+    const check = new CheckBuilder('function', STATES.function);
+    notVerified.push(
+      ...[...outputsOfMaps(any.bench.map.maps)].map(
+        (name) => `output '${name}': shows attention maps, which are differential now`,
+      ),
+    );
+    for (const { bench, original, rewritten } of home)
+      await checkFunction(bench, original, rewritten.given, check);
+    checks.push(check.done());
+  }
+  if (any && canBeUnmixed(any.bench)) {
+    const check = new CheckBuilder('mix', STATES.mix);
+    for (const { bench, original, rewritten } of home)
+      compareOutputs(bench, original, rewritten.unmixed, check);
+    checks.push(check.done());
+  }
+  return checks;
+}
+
+/** Whether the warm-up input at 0 leaves the original. */
+export function canBeUnmixed({ pair: { record } }: Bench): boolean {
+  const { mixInput, heads, sublayerNorm } = record.options;
+  return mixInput && heads === 'duplicate' && !sublayerNorm;
+}
