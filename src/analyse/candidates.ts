@@ -1,7 +1,7 @@
-import type { Graph, Model, Node, Value } from '../ir';
-import { type Dataflow, dataInputs } from './dataflow';
+import type { Model, Node, Value } from '../ir';
+import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
-import { softmaxForm } from './softmax';
+import { type SoftmaxForm, softmaxForm } from './softmax';
 
 /**
  * What looks like attention, counted by a rule that knows nothing of the recognisers: a softmax of something computed
@@ -12,6 +12,8 @@ export interface Candidate {
   /** The softmax, the last node of a softmax written out, or the fused operator. */
   readonly anchor: Node;
   readonly kind: 'softmax' | 'operator';
+  /** True where a side depends on no feed but through its shape: queries that are learned, and the same for all inputs. */
+  readonly learned: boolean;
 }
 
 const ATTENTION_OPERATORS: Record<string, readonly string[]> = {
@@ -49,23 +51,30 @@ const BARRIERS = new Set([
 /** Finds every candidate of a model, in the order in which the nodes stand. */
 export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
   const found: Candidate[] = [];
-  for (const graph of model.scopes()) found.push(...candidatesOf(graph, dataflow));
+  let throughShapes: Dataflow | undefined;
+  for (const graph of model.scopes()) {
+    for (const node of graph.nodes) {
+      if (ATTENTION_OPERATORS[node.domain]?.includes(node.opType)) {
+        found.push({ anchor: node, kind: 'operator', learned: false });
+        continue;
+      }
+      const form = softmaxForm(node);
+      if (!form) continue;
+      if (isBetweenProducts(form, dataflow)) {
+        found.push({ anchor: node, kind: 'softmax', learned: false });
+        continue;
+      }
+      throughShapes ??= new Dataflow(model, true);
+      if (isBetweenProducts(form, throughShapes))
+        found.push({ anchor: node, kind: 'softmax', learned: true });
+    }
+  }
   return found;
 }
 
-function* candidatesOf(graph: Graph, dataflow: Dataflow): Iterable<Candidate> {
-  for (const node of graph.nodes) {
-    if (ATTENTION_OPERATORS[node.domain]?.includes(node.opType)) {
-      yield { anchor: node, kind: 'operator' };
-      continue;
-    }
-    const input = softmaxForm(node)?.input;
-    const output = node.outputs[0];
-    if (!input || !output) continue;
-    if (comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow)) {
-      yield { anchor: node, kind: 'softmax' };
-    }
-  }
+function isBetweenProducts({ node, input }: SoftmaxForm, dataflow: Dataflow): boolean {
+  const [output] = node.outputs;
+  return output !== undefined && comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow);
 }
 
 function comesFromProduct(start: Value, dataflow: Dataflow): boolean {

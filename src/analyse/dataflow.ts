@@ -4,7 +4,14 @@ import type { Graph, Model, Node, Value } from '../ir';
 export class Dataflow {
   readonly #depends = new Map<Value, boolean>();
 
-  constructor(model: Model) {
+  /**
+   * @param throughShapes also follow what depends on the shapes of the feeds alone: a learned query, say, that is
+   *   repeated for every example of a batch, and whatever is computed from it
+   */
+  constructor(
+    model: Model,
+    private readonly throughShapes = false,
+  ) {
     for (const graph of [model.graph, ...model.functions.map(({ body }) => body)]) this.#visit(graph);
   }
 
@@ -19,7 +26,9 @@ export class Dataflow {
     for (const node of graph.nodes) {
       const inBodies = [...node.bodies.values()].map((body) => this.#visit(body)).includes(true);
       const depends =
-        inBodies || (!isShapeReader(node) && node.inputs.some((input) => this.dependsOnData(input)));
+        inBodies ||
+        ((this.throughShapes || !isShapeReader(node)) &&
+          node.inputs.some((input) => this.dependsOnData(input)));
       for (const output of node.outputs) if (output) this.#depends.set(output, depends);
       any ||= depends;
     }

@@ -50,7 +50,7 @@ export function findAttention(model: Model, recognisers: readonly Recogniser[]):
       misses.push({ candidate, recogniser: undefined, reason });
       continue;
     }
-    const outcome = attempt(() => recogniser.recognise(candidate, analysis));
+    const outcome = attempt(() => recogniser.recognise(candidate, analysis.for(candidate)));
     if (outcome.matched) sites.push(outcome.value);
     else misses.push({ candidate, recogniser: recogniser.name, reason: outcome.reason });
   }

@@ -6,10 +6,21 @@ export class Analysis {
   readonly shapes: Shapes;
   readonly dataflow: Dataflow;
   readonly candidates: readonly Candidate[];
+  #throughShapes: Analysis | undefined;
 
-  constructor(readonly model: Model) {
-    this.shapes = new Shapes(model);
-    this.dataflow = new Dataflow(model);
-    this.candidates = findCandidates(model, this.dataflow);
+  constructor(
+    readonly model: Model,
+    from?: Analysis,
+  ) {
+    this.shapes = from?.shapes ?? new Shapes(model);
+    this.dataflow = new Dataflow(model, from !== undefined);
+    this.candidates = from?.candidates ?? findCandidates(model, this.dataflow);
+  }
+
+  /** What to look at a candidate with: where its queries are learned, what depends on shapes counts as data too. */
+  for({ learned }: Candidate): Analysis {
+    if (!learned) return this;
+    this.#throughShapes ??= new Analysis(this.model, this);
+    return this.#throughShapes;
   }
 }

@@ -399,4 +399,18 @@ export const forms: readonly AttentionForm[] = [
       [line('attended'), '["attended"] C = Einsum <equation = "...qk,...kd->...qd"> (A, V)'],
     ]),
   },
+  {
+    ...plain,
+    what: 'learned queries, the same for every input of a batch',
+    text: variant(ATTENTION, [
+      ['  float scale', '  float[1, 2, 8] learned = {...}, int64[2] one = {1, 1},\n  float scale'],
+      [
+        line('q_proj'),
+        `batch = Shape <start = 0, end = 1> (x)
+  shape = Concat <axis = 0> (batch, one)
+  asked = Expand (learned, shape)
+  ["q_proj"] q = MatMul (asked, "${weight('q_proj')}")`,
+      ],
+    ]),
+  },
 ];
