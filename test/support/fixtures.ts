@@ -9,7 +9,7 @@ export const FIXTURES =
   ['../../../fixtures', '../../fixtures']
     .map((folder) => path.join(__dirname, folder))
     .find((folder) => fs.existsSync(path.join(folder, 'exports'))) ?? '';
-type Kind = 'exports' | 'golden' | 'references' | 'scopes';
+type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring';
 
 let folder: string | undefined;
 
@@ -160,6 +160,34 @@ export function openReference(name: string): Reference {
     settings: JSON.parse(fs.readFileSync(unpacked('references', `${name}/case.json`), 'utf8')),
     lambda: unpacked('references', `${name}/lambda.safetensors`),
     io: unpacked('references', `${name}/io.safetensors`),
+  };
+}
+
+export interface MonitoringCase {
+  /** The same base model by both exporters. */
+  readonly models: { readonly torchscript: string; readonly dynamo: string };
+  /** Safetensors files in order. */
+  readonly batches: readonly string[];
+  /** The first rows of the batches, for `duplicate-sdpa`. */
+  readonly rows: readonly string[];
+  /** Safetensors by head mode: the attention tensors of the converted model. */
+  readonly weights: { readonly duplicate: string; readonly split: string };
+  /** JSON lines: the metrics of logged steps, computed in PyTorch. */
+  readonly expected: Readonly<Record<'duplicate-eager' | 'duplicate-sdpa' | 'split-eager', string>>;
+}
+
+export function openMonitoring(): MonitoringCase {
+  const file = (name: string): string => unpacked('monitoring', `monitored-llama/${name}`);
+  return {
+    models: { torchscript: file('torchscript-opset17.onnx'), dynamo: file('dynamo-opset23.onnx') },
+    batches: [1, 2, 3, 4, 5, 6, 7].map((n) => file(`batches/${n}.safetensors`)),
+    rows: [1, 2, 3, 4, 5, 6, 7].map((n) => file(`rows/${n}.safetensors`)),
+    weights: { duplicate: file('duplicate.safetensors'), split: file('split.safetensors') },
+    expected: {
+      'duplicate-eager': file('duplicate-eager.jsonl'),
+      'duplicate-sdpa': file('duplicate-sdpa.jsonl'),
+      'split-eager': file('split-eager.jsonl'),
+    },
   };
 }
 
