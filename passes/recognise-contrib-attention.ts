@@ -1,4 +1,4 @@
-import { constantTensor, Dim, projectionView, tensorShape } from '../src/analyse';
+import { constantSource, constantTensor, Dim, projectionView, tensorShape } from '../src/analyse';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, OperatorCore, Side, SiteTraits } from '../src/attention/site';
 import type { Node, Value } from '../src/ir';
@@ -128,9 +128,17 @@ function biasInside(node: Node, index: number, widths: readonly number[]): Proje
   if (!value || !tensor) fail('weight-not-constant', node, 'a constant bias', `'${value?.name ?? ''}'`);
   let offset = 0;
   return widths.map((width) => {
-    const bias = { node, value, tensor, offset };
+    const layout = { offset, columns: [{ size: width, stride: 1 }], row: [] };
     offset += width;
-    return bias;
+    return {
+      node,
+      value,
+      holder: constantSource(value),
+      tensor,
+      layout,
+      counts: 'places',
+      castTo: undefined,
+    };
   });
 }
 
@@ -176,14 +184,25 @@ function projectedInside(node: Node, { shapes }: Analysis): AttentionSite {
       input,
       weight,
       tensor,
-      outFirst: false,
+      kind: 'linear',
+      inputOrder: undefined,
+      inputRank: rank,
+      holder: constantSource(weight),
+      layout: {
+        offset: 0,
+        columns: [{ size: all, stride: 1 }],
+        row: [{ size: inFeatures, stride: all }],
+      },
+      castTo: undefined,
+      rowShape: [inFeatures],
       inFeatures,
       outFeatures: all,
       quantized: undefined,
-      bias: bias && { ...bias, offset: 0 },
+      bias,
       output,
+      view: { axes: [], offset: 0 },
     },
-    projectionRank: rank,
+    further: [],
     separated: input,
     view: { axes: [], offset: 0 },
     between: [],

@@ -9,8 +9,8 @@ export {
 } from './constants';
 export { ancestors, Dataflow, dataInputs, descendants, inOrder, isShapeReader } from './dataflow';
 export { broadcast, Dim } from './dim';
+export { einsumTerms } from './einsum';
 export { frontAxis } from './facts';
-export { einsumTerms } from './operator-rules';
 export { type ActivationProduct, activationProduct } from './products';
 export { followViews, isLayout, type LostView } from './provenance';
 export { Shapes } from './shapes';

@@ -1,6 +1,7 @@
 import type { Node } from '../ir';
 import { smallConstant } from './constants';
 import { Dim } from './dim';
+import { einsumTerms } from './einsum';
 import { frontAxis } from './facts';
 import { addedByPad, sliceLength, sliceRanges } from './layout-rules';
 import type { Shapes } from './shapes';
@@ -401,6 +402,59 @@ function product(context: StepContext): (View | LostView)[] {
   return [withAxis(spread(left, output), last, mixedAxis(output[last]))];
 }
 
+/** Channels keep their places, the axes behind them change: a convolution of each channel by itself, or a pooling. */
+function overChannels(context: StepContext): (View | LostView)[] {
+  const { node, shapes, source } = context;
+  const [weight, output] = [shapes.shape(node.inputs[1]), shapes.shape(node.outputs[0])];
+  const apart =
+    !node.is('Conv') || (weight?.[1]?.value === 1 && weight[0]?.equals(axisSize(source.axes[1] ?? [])));
+  if (!context.view(0) || !apart || !output) return lost(context, 'it mixes channels');
+  let view: View | LostView = source;
+  for (let axis = 2; axis < source.axes.length && 'axes' in view; axis++) {
+    const [from, to] = [axisSize(view.axes[axis] ?? []), output[axis]];
+    if (!to?.equals(from)) view = withChangedAxis(context, view, axis, to);
+  }
+  return [view];
+}
+
+/** Updates put into data of the same rank: an axis on which they are shorter holds something else as well. */
+function scatter(context: StepContext): (View | LostView)[] {
+  const output = context.shapes.shape(context.node.outputs[0]);
+  const [data, updates] = [context.view(0), context.view(2)];
+  const base = data ?? updates;
+  const length = context.shapes.shape(context.node.inputs[2]);
+  if (!base || !output || base.axes.length !== output.length || length?.length !== output.length)
+    return elementwise(context);
+  const axes = base.axes.map((axis, index) =>
+    output[index] && length[index]?.equals(output[index]) ? axis : changedAxis(axis, output[index]),
+  );
+  return [{ axes, offset: base.offset }];
+}
+
+/** Einsum with something that is no projection output: letters keep their axes; what sums over columns mixes them. */
+function einsum(context: StepContext): (View | LostView)[] {
+  const { node, shapes } = context;
+  const terms = einsumTerms(
+    node,
+    node.inputs.map((input) => shapes.shape(input)?.length),
+  );
+  const traced = node.inputs.flatMap((_, index) => (context.view(index) ? [index] : []));
+  const [index] = traced;
+  const term = terms?.inputs[index ?? 0];
+  const view = context.view(index ?? 0);
+  const output = shapes.shape(node.outputs[0]);
+  if (!terms || traced.length !== 1 || term === undefined || !view || !output)
+    return lost(context, 'a product of two values that come from the projection');
+  const summed = [...term].filter((letter) => !terms.output.includes(letter));
+  const mixes = summed.some((letter) => hasColumns(view.axes[term.indexOf(letter)] ?? []));
+  const axes = [...terms.output].map((letter, axis): readonly Atom[] => {
+    const from = term.indexOf(letter);
+    if (from >= 0) return view.axes[from] ?? [];
+    return mixes ? mixedAxis(output[axis]) : output[axis]?.value === 1 ? [] : leadAxis(output[axis]);
+  });
+  return [{ axes, offset: view.offset }];
+}
+
 export const steps = new Map<string, Step>([
   ['Reshape', reshape],
   ['Flatten', reshape],
@@ -416,4 +470,9 @@ export const steps = new Map<string, Step>([
   ['Tile', tile],
   ['Concat', concat],
   ['MatMul', product],
+  ['Einsum', einsum],
+  ['ScatterND', scatter],
+  ['Conv', overChannels],
+  ['AveragePool', overChannels],
+  ['MaxPool', overChannels],
 ]);

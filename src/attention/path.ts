@@ -51,7 +51,7 @@ interface OwnedBy {
 }
 
 function owner(projection: Projection): OwnedBy | undefined {
-  const values: (Value | undefined)[] = [projection.weight, projection.bias?.value];
+  const values: (Value | undefined)[] = [projection.holder, projection.bias?.holder];
   for (const value of values) {
     const source = value && parameterBehind(value);
     const named = source && moduleOfParameter(source.name);

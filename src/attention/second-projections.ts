@@ -1,10 +1,11 @@
 import { type HeadMode, isDoubled, type PresetName } from './presets';
-import { type AttentionSite, isProjected, type Side } from './site';
+import { type AttentionSite, type Branch, branchesOf, isProjected, type Side } from './site';
 
-/** A side of an attention that gets a second projection, and what the names of its parameters begin with. */
+/** A projection that gets a second one, and what the names of the new parameters begin with. */
 export interface SecondProjection {
-  readonly name: 'q2_proj' | 'k2_proj';
-  readonly side: Side;
+  /** `q2_proj`; `q2_proj.1` and so on for the further projections of a side. */
+  readonly name: string;
+  readonly branch: Branch;
 }
 
 /** The second projections that a rewrite adds to an attention; none for keys that are fed. */
@@ -13,7 +14,11 @@ export function secondProjections(
   options: { readonly preset: PresetName; readonly heads: HeadMode },
 ): SecondProjection[] {
   const second: SecondProjection[] = [];
-  if (isDoubled(options, 'query')) second.push({ name: 'q2_proj', side: query });
-  if (isDoubled(options, 'key') && isProjected(key)) second.push({ name: 'k2_proj', side: key });
+  if (isDoubled(options, 'query')) second.push(...ofSide('q2_proj', query));
+  if (isDoubled(options, 'key') && isProjected(key)) second.push(...ofSide('k2_proj', key));
   return second;
+}
+
+function ofSide(name: string, side: Side): SecondProjection[] {
+  return branchesOf(side).map((branch, index) => ({ name: index === 0 ? name : `${name}.${index}`, branch }));
 }

@@ -5,7 +5,7 @@ import type { Arrangement } from '../match/product';
 import type { HeadedSide, Side } from '../match/side';
 
 export type { FedKeys } from '../match/fed-keys';
-export type { ColumnUnit, HeadedSide, Side } from '../match/side';
+export { type Branch, branchesOf, type ColumnUnit, type HeadedSide, type Side } from '../match/side';
 export { isProjected };
 
 /**

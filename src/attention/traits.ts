@@ -2,7 +2,7 @@ import { ancestors, type Dataflow, dataInputs, descendants, isShapeReader, small
 import type { Node, Value } from '../ir';
 import type { Analysis } from '../match/context';
 import { type FedKeys, isProjected } from '../match/fed-keys';
-import type { HeadedSide, Side } from '../match/side';
+import { branchesOf, type Side } from '../match/side';
 import type { PlainScores, SiteTraits } from './site';
 
 interface ScoreParts {
@@ -24,8 +24,13 @@ export function describeTraits(parts: ScoreParts, analysis: Analysis): SiteTrait
   };
 }
 
-function slice(value: Value, side: HeadedSide): Node[] {
-  return descendants([side.separated], ancestors(value, new Set([side.separated])));
+/** What a side begins with. */
+function starts(side: Side | FedKeys): Value[] {
+  return isProjected(side) ? branchesOf(side).map(({ separated }) => separated) : [side.separated];
+}
+
+function slice(value: Value, side: Side | FedKeys): Node[] {
+  return descendants(starts(side), ancestors(value, new Set(starts(side))));
 }
 
 /** All factors by which scores are multiplied: constants on the path of queries, keys and scores. */
@@ -76,7 +81,7 @@ function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
 }
 
 function describePositions({ query, key }: ScoreParts): string {
-  const behind = (side: HeadedSide) => ancestors(side.operand, new Set([side.separated]));
+  const behind = (side: Side | FedKeys) => ancestors(side.operand, new Set(starts(side)));
   const nodes = [...behind(query), ...behind(key)];
   if (nodes.some((node) => node.opType === 'RotaryEmbedding')) return 'rotary';
   const waves = (start: Node[]) => start.some((node) => node.is('Cos', 'Sin'));

@@ -13,7 +13,8 @@ import {
 import type { Node, Value } from '../ir';
 import { isFloatType } from '../onnx/floats';
 import { fail } from './outcome';
-import { type HeadedSide, reachProjections, type Side, traceSide } from './side';
+import { reachProjections } from './reach';
+import { type HeadedSide, type Side, traceSide } from './side';
 
 /**
  * Keys that another run has projected, and that the model is fed: the cache of a cross-attention, whose keys are computed

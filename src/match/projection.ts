@@ -1,20 +1,35 @@
-import { constantTensor, type Dataflow, type Shapes, smallConstant, tensorShape } from '../analyse';
+import { type Dataflow, projectionView, type Shapes, smallConstant, type View } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { TensorProto } from '../onnx';
+import { linearForm } from './linear-form';
+import type { Reason } from './outcome';
 import { type QuantizedProduct, type QuantizedWeights, quantizedProduct } from './quantized-projection';
+import { positions, type StoredView, storedView, stridesOf, type WeightLayout } from './weight-layout';
 
 /** A linear layer with constant weights: the product, and the bias behind it where there is one. */
 export interface Projection {
-  /** MatMul or Gemm. */
+  /** A convolution keeps the layout of its own weight, [columns, in / groups, kernel]. */
+  readonly kind: 'linear' | 'convolution';
+  /** MatMul, Gemm, Einsum or Conv, or the product of a quantized one. */
   readonly node: Node;
   /** What is projected. */
   readonly input: Value;
+  /** Axes of the input in the order [leading axes, features]; undefined where they stand so, and for convolutions. */
+  readonly inputOrder: readonly number[] | undefined;
+  /** Number of axes of the input. */
+  readonly inputRank: number;
   /** The operand that holds the weight, as the node reads it. */
   readonly weight: Value;
+  /** The value that holds the stored weight, behind what lays it out. */
+  readonly holder: Value;
   /** The stored weight. */
   readonly tensor: TensorProto;
-  /** True where the stored weight is [out, in] (as PyTorch stores it), false for [in, out]. */
-  readonly outFirst: boolean;
+  /** Where the columns stand in the stored weight. */
+  readonly layout: WeightLayout;
+  /** Element type that the stored weight is cast to; undefined where it is not. */
+  readonly castTo: number | undefined;
+  /** Shape of what a column is multiplied with: [in], or [in / groups, kernel] of a convolution. */
+  readonly rowShape: readonly number[];
   readonly inFeatures: number;
   readonly outFeatures: number;
   /** Set where the weight is stored quantized; `weight` and `tensor` are then its numbers. */
@@ -22,118 +37,218 @@ export interface Projection {
   readonly bias: ProjectionBias | undefined;
   /** The projected value, bias included. */
   readonly output: Value;
+  /** Where the columns stand in it. */
+  readonly view: View;
 }
 
 export interface ProjectionBias {
-  /** The Add, or the Gemm itself. */
+  /** The Add, or the Gemm or Conv itself. */
   readonly node: Node;
   readonly value: Value;
+  /** The value that holds the stored bias. */
+  readonly holder: Value;
   readonly tensor: TensorProto;
-  /** Where the bias of the first column stands in the stored tensor. */
-  readonly offset: number;
+  /** Where the columns stand in the stored bias: by their number, or by their place among those of the side. */
+  readonly layout: WeightLayout;
+  readonly counts: 'columns' | 'places';
+  readonly castTo: number | undefined;
 }
 
-/** A weight behind the operators that exporters leave in front of it. */
-interface StoredWeight {
-  readonly tensor: TensorProto;
-  readonly transposed: boolean;
+/** A product with a constant matrix that is no linear layer diffx can write a second time, and why. */
+interface Refused {
+  readonly refused: Omit<Reason, 'node'>;
 }
 
-function storedWeight(operand: Value): StoredWeight | undefined {
-  const tensor = constantTensor(operand);
-  if (tensor) return { tensor, transposed: false };
-  const node = operand.producer;
-  const source = node?.inputs[0];
-  if (!source || !node?.is('Transpose')) return undefined;
-  const inner = storedWeight(source);
-  return inner && { ...inner, transposed: !inner.transposed };
+const known = new WeakMap<Shapes, Map<Node, Projection | Refused | undefined>>();
+
+function layerAt(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | Refused | undefined {
+  const layers = known.get(shapes) ?? new Map<Node, Projection | Refused | undefined>();
+  known.set(shapes, layers);
+  if (!layers.has(node)) layers.set(node, readLayer(node, dataflow, shapes));
+  return layers.get(node);
 }
 
 /**
- * True for a product with a rank-2 constant, both dimensions above 1, whose other operand depends on data: what every
+ * True for a product with a constant matrix, both dimensions above 1, whose other operand depends on data: what every
  * linear layer is, and the products of rotary tables are not.
  */
 export function isProjection(node: Node, dataflow: Dataflow, shapes: Shapes): boolean {
-  if (quantizedProduct(node, dataflow, shapes)) return true;
-  const weight = node.inputs[1];
-  if (!node.is('MatMul', 'Gemm') || !weight || dataflow.dependsOnData(weight)) return false;
-  const shape = shapes.shape(weight);
-  return (
-    shape?.length === 2 &&
-    shape.every((dim) => dim.value !== 1) &&
-    dataflow.dependsOnData(node.inputs[0]) &&
-    storedWeight(weight) !== undefined
-  );
+  return layerAt(node, dataflow, shapes) !== undefined;
 }
 
-/** Describes a projection. The node must satisfy `isProjection`. */
-export function describeProjection(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | undefined {
+/** Describes a projection; a reason where it is none that diffx can write a second time. */
+export function describeProjection(
+  node: Node,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): Projection | Reason | undefined {
+  const layer = layerAt(node, dataflow, shapes);
+  return layer && 'refused' in layer ? { ...layer.refused, node } : layer;
+}
+
+function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | Refused | undefined {
   const quantized = quantizedProduct(node, dataflow, shapes);
-  if (quantized) return describeQuantized(quantized, shapes);
-  const [input, weight] = node.inputs;
+  if (quantized) return describeQuantized(quantized, dataflow, shapes);
+  const form = linearForm(node, dataflow, shapes);
   const output = node.outputs[0];
-  const stored = weight && storedWeight(weight);
-  if (!input || !weight || !output || !stored) return undefined;
-  if (node.int('transA') === 1 || (node.float('alpha') ?? 1) !== 1 || (node.float('beta') ?? 1) !== 1)
-    return undefined;
-  const outFirst = stored.transposed !== (node.int('transB') === 1);
-  const [first, second] = tensorShape(stored.tensor);
-  if (first === undefined || second === undefined) return undefined;
-  const [inFeatures, outFeatures] = outFirst ? [second, first] : [first, second];
-  const base = {
-    node,
-    input,
-    weight,
-    tensor: stored.tensor,
-    outFirst,
-    inFeatures,
-    outFeatures,
-    quantized: undefined,
-  };
-  const bias = node.is('Gemm') ? gemmBias(node, outFeatures) : addedBias(output, outFeatures, shapes);
+  const inputRank = form && shapes.shape(form.input)?.length;
+  if (!form || !output || inputRank === undefined) return undefined;
+  const stored = storedView(form.weight, dataflow, shapes);
+  if (!stored) {
+    if (!form.weight.producer) return undefined;
+    const found = `a weight that '${form.weight.producer.label}' computes`;
+    return {
+      refused: { code: 'weight-not-constant', wanted: 'a linear layer whose weight is stored', found },
+    };
+  }
+  const layout = weightLayout(stored, form.columnAxes, form.rowAxes);
+  const gemmTerm = node.is('Gemm', 'Conv') ? node.inputs[2] : undefined;
+  const bias = gemmTerm
+    ? termBias(node, gemmTerm, form.outFeatures, dataflow, shapes)
+    : addedBias(output, form.view, dataflow, shapes);
+  if (!layout || form.scaled || (gemmTerm && !bias)) {
+    const found = 'a product with transposed or scaled operands';
+    return { refused: { code: 'projection-form', wanted: 'x W + b', found } };
+  }
   const behind = bias && bias.node !== node ? bias.node.outputs[0] : output;
-  return { ...base, bias, output: behind ?? output };
+  return {
+    kind: form.kind,
+    node,
+    input: form.input,
+    inputOrder: form.inputOrder,
+    inputRank,
+    weight: form.weight,
+    holder: stored.holder,
+    tensor: stored.tensor,
+    layout,
+    castTo: stored.castTo,
+    rowShape: form.rowShape,
+    inFeatures: form.rowShape.reduce((all, size) => all * size, 1),
+    outFeatures: form.outFeatures,
+    quantized: undefined,
+    bias,
+    output: behind ?? output,
+    view: form.view,
+  };
 }
 
-function describeQuantized(product: QuantizedProduct, shapes: Shapes): Projection | undefined {
+function weightLayout(
+  stored: StoredView,
+  columnAxes: readonly number[],
+  rowAxes: readonly number[],
+): WeightLayout | undefined {
+  const [columns, row] = [stridesOf(stored, columnAxes), stridesOf(stored, rowAxes)];
+  return columns && row && { offset: stored.view.offset, columns, row };
+}
+
+function describeQuantized(
+  product: QuantizedProduct,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): Projection | undefined {
   const weight = product.quantized.parts.find(({ role }) => role === 'weight');
-  if (!weight) return undefined;
-  const bias = addedBias(product.output, product.outFeatures, shapes);
+  const shape = shapes.shape(product.output);
+  if (!weight || !shape) return undefined;
+  const { inFeatures, outFeatures } = product;
+  const view = projectionView(shape.slice(0, -1), outFeatures);
+  const bias = addedBias(product.output, view, dataflow, shapes);
+  const rows = weight.layout === 'rows';
   return {
     ...product,
+    kind: 'linear',
+    inputOrder: undefined,
+    inputRank: shape.length,
     weight: weight.value,
+    holder: weight.value,
     tensor: weight.tensor,
-    outFirst: weight.layout === 'rows',
+    layout: {
+      offset: 0,
+      columns: [{ size: outFeatures, stride: rows ? inFeatures : 1 }],
+      row: [{ size: inFeatures, stride: rows ? 1 : outFeatures }],
+    },
+    castTo: undefined,
+    rowShape: [inFeatures],
     bias,
     output: bias?.node.outputs[0] ?? product.output,
+    view,
   };
 }
 
 /** The element type a projection computes in: that of its weight, or of the scale of a quantized one. */
-export function projectionType({ tensor, quantized }: Projection): number {
+export function projectionType({ tensor, castTo, quantized }: Projection): number {
   const scale = quantized?.parts.find(({ role }) => role === 'scale')?.tensor;
-  return (scale ?? tensor).dataType ?? 0;
+  return castTo ?? (scale ?? tensor).dataType ?? 0;
 }
 
-function gemmBias(node: Node, columns: number): ProjectionBias | undefined {
-  const value = node.inputs[2];
-  const tensor = value && constantTensor(value);
-  return value && tensor && tensorShape(tensor).at(-1) === columns
-    ? { node, value, tensor, offset: 0 }
-    : undefined;
+/** The third input of a Gemm or Conv. */
+function termBias(
+  node: Node,
+  value: Value,
+  columns: number,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): ProjectionBias | undefined {
+  const shape = shapes.shape(value);
+  const vector = shape?.at(-1)?.value === columns && shape.slice(0, -1).every((dim) => dim.value === 1);
+  return vector ? storedBias(node, value, [shape.length - 1], dataflow, shapes) : undefined;
 }
 
-/** The Add behind a MatMul with a constant vector as long as there are columns. */
-function addedBias(output: Value, columns: number, shapes: Shapes): ProjectionBias | undefined {
+/** The Add behind a product with a constant that has a number for each column, and the same for all rows. */
+function addedBias(
+  output: Value,
+  view: View,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): ProjectionBias | undefined {
   const [add] = output.readers;
   if (output.uses.size !== 1 || !add?.is('Add') || add.graph !== output.producer?.graph) return undefined;
   const value = add.inputs[0] === output ? add.inputs[1] : add.inputs[0];
-  const tensor = value && constantTensor(value);
-  if (!value || !tensor) return undefined;
-  const shape = tensorShape(tensor);
-  const vector = shape.at(-1) === columns && shape.slice(0, -1).every((dim) => dim === 1);
-  const sameRank = shapes.shape(add.outputs[0])?.length === shapes.shape(output)?.length;
-  return vector && sameRank ? { node: add, value, tensor, offset: 0 } : undefined;
+  const shape = shapes.shape(value);
+  const rank = shapes.shape(output)?.length;
+  if (!value || !shape || rank === undefined || shapes.shape(add.outputs[0])?.length !== rank)
+    return undefined;
+  const missing = rank - shape.length;
+  const axes: number[] = [];
+  for (const [axis, atoms] of view.axes.entries()) {
+    const size = shape[axis - missing];
+    const column = atoms.find((atom) => atom.kind === 'column');
+    if (column ? !size?.equals(column.size) : size !== undefined && size.value !== 1) return undefined;
+    if (column) axes.push(axis - missing);
+  }
+  if (missing < 0 || axes.length === 0) return undefined;
+  return storedBias(add, value, axes, dataflow, shapes);
+}
+
+function storedBias(
+  node: Node,
+  value: Value,
+  axes: readonly number[],
+  dataflow: Dataflow,
+  shapes: Shapes,
+): ProjectionBias | undefined {
+  const stored = storedView(value, dataflow, shapes);
+  const columns = stored && stridesOf(stored, axes);
+  if (!stored || !columns) return undefined;
+  const { holder, tensor, castTo, view } = stored;
+  const layout = { offset: view.offset, columns, row: [] };
+  return { node, value, holder, tensor, layout, counts: 'columns', castTo };
+}
+
+/** Where each of some columns begins in the stored weight, in elements; `rowPositions` are counted from there. */
+export function columnPositions({ layout }: Projection, columns: Int32Array): Int32Array {
+  const all = positions(layout.columns, layout.offset);
+  return columns.map((column) => all[column] ?? 0);
+}
+
+/** Where the numbers of a column stand behind its first, in elements. */
+export function rowPositions({ layout }: Projection): Int32Array {
+  return positions(layout.row);
+}
+
+/** Where the biases of the columns of one side stand in the stored bias, in elements. */
+export function biasPositions({ layout, counts }: ProjectionBias, columns: Int32Array): Int32Array {
+  const all = positions(layout.columns, layout.offset);
+  return columns.map((column, place) => all[counts === 'columns' ? column : place] ?? 0);
 }
 
 /** True for a scalar constant, however it is stored. */

@@ -13,75 +13,15 @@ import {
   isPure,
   type LeadAtom,
   type LostView,
-  projectionView,
   regroup,
   type Shapes,
   type View,
 } from '../analyse';
 import type { Node, Value } from '../ir';
 import { fail } from './outcome';
-import { describeProjection, isProjection, isScalarConstant, type Projection } from './projection';
-
-/** What a search for projections stopped at. */
-export interface Reach {
-  readonly projections: Projection[];
-  /** Nodes that hold past keys or anything else that is fed and joins the operand; by the value it reads. */
-  readonly fed: Value[];
-}
-
-/**
- * Walks back from an operand to the linear layers it comes from. Tables and masks, which come from no linear layer,
- * are passed over.
- */
-export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Shapes): Reach {
-  const projections: Projection[] = [];
-  const fed: Value[] = [];
-  const seen = new Set<Value>();
-  const open = [operand];
-  for (let value = open.pop(); value; value = open.pop()) {
-    if (seen.has(value) || !dataflow.dependsOnData(value)) continue;
-    seen.add(value);
-    const node = value.producer;
-    if (!node) {
-      fed.push(value);
-      continue;
-    }
-    if (isProjection(node, dataflow, shapes)) {
-      const projection = describeProjection(node, dataflow, shapes);
-      if (!projection)
-        fail('projection-form', node, 'x W + b', 'a product with transposed or scaled operands');
-      if (!projections.some((known) => known.node === node)) projections.push(projection);
-      continue;
-    }
-    if (isUnresolvedLayer(node, dataflow, shapes)) {
-      const by = node.inputs[1]?.producer?.label ?? '';
-      fail(
-        'weight-not-constant',
-        node,
-        'a linear layer whose weight is stored',
-        `a weight that '${by}' computes`,
-      );
-    }
-    if (node.is('Softmax'))
-      fail('no-projection', node, 'a linear layer before the scores', `${node.operator} '${node.label}'`);
-    if (node.bodies.size > 0) fail('control-flow', node, 'operators without bodies', node.operator);
-    open.push(...dataInputs(node));
-  }
-  return { projections, fed };
-}
-
-/** A product with a matrix that is known before the model runs, but not stored as it is read. */
-function isUnresolvedLayer(node: Node, dataflow: Dataflow, shapes: Shapes): boolean {
-  const weight = node.inputs[1];
-  if (!node.is('MatMul', 'Gemm') || !weight || dataflow.dependsOnData(weight)) return false;
-  const shape = shapes.shape(weight);
-  return (
-    weight.producer !== undefined &&
-    !weight.producer.is('Constant') &&
-    shape?.length === 2 &&
-    shape.every((dim) => dim.value !== 1)
-  );
-}
+import { isScalarConstant, type Projection } from './projection';
+import { reachProjections, refuseOtherReaders } from './reach';
+import type { Stride } from './weight-layout';
 
 /** Queries or keys, from where they are told apart from everything else to the product of scores. */
 export interface HeadedSide {
@@ -110,25 +50,48 @@ export function knownView(view: View | LostView): View {
   return fail('layout-lost', view.node, 'an operator that keeps heads apart', view.found);
 }
 
-/** Queries or keys, from their projection to the product of scores. */
-export interface Side extends HeadedSide {
+/** The way of one projection to the scores. */
+export interface Branch {
   readonly projection: Projection;
-  /** Number of axes of the projected value. */
-  readonly projectionRank: number;
-  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping). */
-  readonly between: readonly Node[];
+  /** As for `HeadedSide`, with the columns of this projection. */
+  readonly separated: Value;
+  readonly view: View;
+  readonly units: readonly ColumnUnit[];
+  readonly headUnits: number;
+  /** Number of heads whose columns the projection gives apart; 1 where all heads share them. */
+  readonly heads: number;
+  /** Elementwise operators between a packed projection and `separated`, in order (casts, clipping, scales of columns). */
+  readonly between: readonly Between[];
   /** Column of the projection that holds width position w of head i, at index i * width + w. */
   readonly columns: Int32Array;
 }
 
-/** Some columns of a projection, a stride apart. */
-export interface ColumnUnit {
-  readonly size: number;
-  readonly stride: number;
+/** An operator that is applied to a packed projection as a whole. */
+export interface Between {
+  readonly node: Node;
+  /** Inputs that hold a number for each column. */
+  readonly perColumn: readonly number[];
 }
 
 /**
- * Follows the columns of a projection to an operand of the scores.
+ * Queries or keys, from their projections to the product of scores. Where the side has one projection, that is all of
+ * it; where it has several (low-rank branches, parts of a width, joined sequences), it is the first of them.
+ */
+export interface Side extends HeadedSide, Branch {
+  /** The other projections, see `branchesOf`. */
+  readonly further: readonly Branch[];
+}
+
+/** Some columns of a projection, a stride apart. */
+export type ColumnUnit = Stride;
+
+/** The ways of all projections of a side: the one that gives most first, then in the order of the data. */
+export function branchesOf(side: Side): readonly Branch[] {
+  return [side, ...side.further];
+}
+
+/**
+ * Follows the columns of the projections behind an operand of the scores up to it.
  * @param widthAxis the axis of the operand that the scores sum over; undefined where heads and widths share the last
  *   axis, then `headCount` tells how many heads there are
  */
@@ -141,28 +104,89 @@ export function traceSide(
   shapes: Shapes,
 ): Side {
   const { projections, fed } = reachProjections(operand, dataflow, shapes);
-  const [projection, second] = projections;
-  if (!projection) {
+  if (projections.length === 0) {
     const from = fed[0] ? `input '${fed[0].name}'` : 'no linear layer';
     fail('no-projection', anchor, `a linear layer with constant weights behind '${operand.name}'`, from);
   }
-  if (second) {
-    fail(
-      'several-projections',
-      second.node,
-      'one linear layer for each of queries and keys',
-      projections.map((each) => `'${each.node.label}'`).join(', '),
+  const stop = new Set(projections.map(({ output }) => output));
+  const behind = ancestors(operand, stop);
+  const traced = projections.map((projection) =>
+    traceBranch(projection, behind, { operand, widthAxis, headCount, anchor, shapes }),
+  );
+  traced.sort((a, b) => compareBranches(a.branch, b.branch));
+  const [first, ...others] = traced;
+  if (!first) throw new Error('no branch');
+  const { branch, operandView } = first;
+  const further = others.map((each) => each.branch);
+  if (further.length > 0) {
+    const nodes = new Set(behind);
+    refuseOtherReaders(
+      traced.flatMap(({ path }) => path),
+      nodes,
+      anchor,
+      dataflow,
+      shapes,
     );
   }
-  const leading = shapes.shape(projection.output)?.slice(0, -1);
-  if (!leading) fail('layout-lost', projection.node, 'a projection of known rank', 'an unknown rank');
-  const path = descendants([projection.output], ancestors(operand, new Set([projection.output])));
-  const whole = projectionView(leading, projection.outFeatures);
-  const views = followViews(shapes, new Map([[projection.output, whole]]), path);
+  const uneven = further.find(({ heads }) => branch.heads % heads !== 0);
+  if (uneven) {
+    const { node } = uneven.projection;
+    const found = `${uneven.heads} heads beside ${branch.heads}`;
+    fail('heads-do-not-divide', node, 'projections of as many heads, or of one that all share', found);
+  }
+  const width =
+    further.length === 0
+      ? branch.columns.length / branch.heads
+      : operandWidth(knownView(operandView), widthAxis, headCount, anchor);
+  if (further.length > 0) for (const each of traced) knownView(each.operandView);
+  return { ...branch, further, width, operand, operandView };
+}
+
+/** Which projection comes first must not depend on the order in which an exporter writes a sum. */
+function compareBranches(a: Branch, b: Branch): number {
+  return (
+    b.heads - a.heads ||
+    b.columns.length - a.columns.length ||
+    b.projection.inFeatures - a.projection.inFeatures
+  );
+}
+
+/** Width of a head where several projections make it up. */
+function operandWidth(
+  view: View,
+  widthAxis: number | undefined,
+  headCount: number | undefined,
+  anchor: Node,
+): number {
+  const size = axisSize(view.axes[widthAxis ?? view.axes.length - 1] ?? []).value;
+  const width = size === undefined ? undefined : size / (widthAxis === undefined ? (headCount ?? 1) : 1);
+  if (width === undefined) fail('heads-unknown', anchor, 'heads of known width', 'a width that is no number');
+  return width;
+}
+
+interface End {
+  readonly operand: Value;
+  readonly widthAxis: number | undefined;
+  readonly headCount: number | undefined;
+  readonly anchor: Node;
+  readonly shapes: Shapes;
+}
+
+interface TracedBranch {
+  readonly branch: Branch;
+  readonly operandView: View | LostView;
+  /** Values from `separated` to the operand. */
+  readonly path: readonly Value[];
+}
+
+function traceBranch(projection: Projection, behind: readonly Node[], end: End): TracedBranch {
+  const { operand, widthAxis, headCount, anchor, shapes } = end;
+  const path = descendants([projection.output], behind);
+  const views = followViews(shapes, new Map([[projection.output, projection.view]]), path);
   const reached = views.get(operand);
   if (!reached)
     fail('layout-lost', anchor, `'${operand.name}' to come from '${projection.node.label}'`, 'no path');
-  const heads = 'axes' in reached ? splitColumns(reached, widthAxis, headCount, anchor) : undefined;
+  const heads = 'axes' in reached ? splitColumns(reached, end, projection) : undefined;
   const mixed = heads?.headAtoms.some((atom) => atom.stride === undefined);
   const operandView = mixed
     ? { node: projection.node, found: 'columns of different heads combined' }
@@ -175,15 +199,12 @@ export function traceSide(
     return used ? [{ value, view: seen, columns: columnCount(seen) }] : [];
   });
   const lost = 'node' in operandView ? operandView : undefined;
-  const passed = (value: Value) => dominates(value, projection.output, operand, path);
-  const own = lost
-    ? pure.findLast(({ value }) => passed(value))?.columns
-    : columnCount(knownView(operandView));
-  const onPath = pure.filter(({ columns }) => columns === own);
-  const finest = onPath.at(-1)?.view;
-  const start = onPath.find(({ value }) => passed(value));
+  const through = pure.filter(({ value }) => dominates(value, projection.output, operand, path));
+  const own = lost ? through.at(-1)?.columns : Math.min(...through.map(({ columns }) => columns));
+  const finest = pure.findLast(({ columns }) => columns === own)?.view;
+  const start = through.find(({ columns }) => columns === own);
   if (own === undefined || !start || !finest) {
-    fail('columns-mixed', projection.node, `a value with the ${own} columns of this side alone`, 'none');
+    fail('columns-mixed', projection.node, 'a value with the columns of this side alone', 'none');
   }
   const { value: separated, view } = start;
   const width = shapes.shape(operand)?.[widthAxis ?? -1]?.value;
@@ -191,35 +212,46 @@ export function traceSide(
     lost || !heads
       ? countedHeads(widthAxis === undefined ? own / (headCount ?? 1) : width, own, operandView)
       : heads;
+  if (own % split.heads !== 0)
+    fail('columns-mixed', projection.node, `${split.heads} heads of one width`, `${own} columns`);
   const units = columnUnits(finest, split, projection);
   const columns = enumerateColumns(units.all, finest.offset);
   const before = new Set(ancestors(separated, new Set([projection.output])));
-  const between = path.filter((node) => before.has(node) && !isLayout(node));
-  for (const node of between) {
-    const others = node.inputs.filter((input) => input && !views.has(input));
-    const uniform = others.every((input) => isScalarConstant(input, shapes));
-    if (!uniform)
-      fail(
-        'columns-mixed',
-        node,
-        'operators that treat all columns of a packed projection alike',
-        node.operator,
-      );
-  }
+  const between = path
+    .filter((node) => before.has(node) && !isLayout(node))
+    .map((node) => readBetween(node, views, shapes));
+  const after = descendants([separated], path);
   return {
-    projection,
-    projectionRank: leading.length + 1,
-    separated,
-    view,
-    between,
-    heads: split.heads,
-    width: own / split.heads,
-    columns,
-    units: units.all,
-    headUnits: units.heads,
-    operand,
+    branch: {
+      projection,
+      separated,
+      view,
+      between,
+      heads: split.heads,
+      columns,
+      units: units.all,
+      headUnits: units.heads,
+    },
     operandView,
+    path: [separated, ...after.flatMap((node) => node.outputs.flatMap((value) => value ?? []))],
   };
+}
+
+/** An operator on a packed projection must treat all columns alike, or have a number for each of them. */
+function readBetween(node: Node, views: ReadonlyMap<Value, unknown>, shapes: Shapes): Between {
+  const others = node.inputs.flatMap((input, index) =>
+    input && !views.has(input) ? [{ input, index }] : [],
+  );
+  const perColumn = others.filter(({ input }) => !isScalarConstant(input, shapes));
+  if (perColumn.length > 0) {
+    fail(
+      'columns-mixed',
+      node,
+      'operators that treat all columns of a packed projection alike',
+      node.operator,
+    );
+  }
+  return { node, perColumn: perColumn.map(({ index }) => index) };
 }
 
 /** True if everything that flows from a projection to an operand passes through a value. */
@@ -247,16 +279,15 @@ function countedHeads(width: number | undefined, columns: number, view: View | L
 }
 
 /** Tells which columns of an operand number heads and which run along the width. */
-function splitColumns(
-  view: View,
-  widthAxis: number | undefined,
-  headCount: number | undefined,
-  anchor: Node,
-): HeadSplit {
+function splitColumns(view: View, { widthAxis, headCount, anchor }: End, projection: Projection): HeadSplit {
   const headAtoms = widthAxis === undefined ? leadingHeads(view, headCount) : headAxes(view, widthAxis);
   if (!headAtoms) {
     const width = widthAxis === undefined ? 'the last axis' : `axis ${widthAxis}`;
     fail('heads-unknown', anchor, `heads and a width on ${width}`, 'columns that do not divide so');
+  }
+  if (columnAtoms(view.axes[widthAxis ?? view.axes.length - 1] ?? []).length === 0) {
+    const found = `'${projection.node.label}', which has none there`;
+    fail('projection-form', anchor, 'a linear layer with columns on the axis that scores sum over', found);
   }
   return { heads: headAtoms.reduce((all, atom) => all * (atom.size.value ?? Number.NaN), 1), headAtoms };
 }

@@ -15,7 +15,7 @@ import { fedInput } from './fed-keys';
 import { fail } from './outcome';
 import { type ScoreLayout, scoreLayouts, type ValueLayout, valueLayout } from './product';
 import { isProjection } from './projection';
-import { reachProjections } from './side';
+import { reachProjections } from './reach';
 
 /** The two products around a softmax: of queries and keys before it, of probabilities and values behind it. */
 

@@ -2,6 +2,7 @@ import { ancestors, dataInputs, isShapeReader } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import { isDoubled } from '../attention/presets';
 import { secondProjections } from '../attention/second-projections';
+import { branchesOf, isProjected } from '../attention/site';
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { Builder } from './builder';
@@ -15,11 +16,13 @@ export type Substitution = Map<Value, Value>;
 export function projectNegative(site: LocatedSite, session: RewriteSession, builder: Builder): Substitution {
   const parameters = session.parameters.of(site);
   const substitution: Substitution = new Map();
-  for (const { name, side } of secondProjections(site, session.options))
-    substitution.set(side.separated, secondProjection(builder, site, side, name, parameters));
+  for (const { name, branch } of secondProjections(site, session.options))
+    substitution.set(branch.separated, secondProjection(builder, site, branch, name, parameters));
   // Keys that come out of the projection of the queries, and stay as they are.
   const { key } = site;
-  if (!substitution.has(key.separated) || isDoubled(session.options, 'key')) return substitution;
+  const starts = isProjected(key) ? branchesOf(key) : [key];
+  const shared = starts.some(({ separated }) => substitution.has(separated));
+  if (!shared || isDoubled(session.options, 'key')) return substitution;
   return substitution.set(key.operand, key.operand);
 }
 

@@ -1,5 +1,4 @@
 import type { Model } from '../ir';
-import type { Projection } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, type TensorProto } from '../onnx';
 
 /** Columns of linear layers as bytes: picked, permuted or transposed without regard to what the numbers are. */
@@ -29,21 +28,23 @@ function elementSize(tensor: TensorProto): number {
 const ROWS = 256;
 
 /**
- * The given output columns of a projection's weight as rows: [columns, in], as PyTorch stores a linear layer.
+ * Columns of a stored weight as rows, [columns, in], as PyTorch stores a linear layer; or elements of a stored bias.
+ * @param starts where each column begins, in elements
+ * @param steps where its numbers stand behind that
  */
-export function columnsAsRows(model: Model, projection: Projection, columns: Int32Array): ByteRange {
-  const { tensor, inFeatures, outFeatures, outFirst } = projection;
+export function rowsAt(model: Model, tensor: TensorProto, starts: Int32Array, steps: Int32Array): ByteRange {
   const size = elementSize(tensor);
-  return computedBytes(columns.length * inFeatures * size, function* () {
+  const width = steps.length;
+  return computedBytes(starts.length * width * size, function* () {
     const source = asWords(model.bytes(tensor), size);
-    for (let from = 0; from < columns.length; from += ROWS) {
-      const rows = Math.min(ROWS, columns.length - from);
-      const bytes = new Uint8Array(rows * inFeatures * size);
+    for (let from = 0; from < starts.length; from += ROWS) {
+      const rows = Math.min(ROWS, starts.length - from);
+      const bytes = new Uint8Array(rows * width * size);
       const target = asWords(bytes, size);
       for (let row = 0; row < rows; row++) {
-        const column = columns[from + row] ?? 0;
-        const start = outFirst ? column * inFeatures : column;
-        copyStrided(source, start, outFirst ? 1 : outFeatures, target, row * inFeatures, 1, inFeatures);
+        const start = starts[from + row] ?? 0;
+        for (let at = 0; at < width; at++)
+          target[row * width + at] = source[start + (steps[at] ?? 0)] as never;
       }
       yield bytes;
     }
@@ -85,20 +86,6 @@ export function pickColumns(
   });
 }
 
-/** The given elements of a bias vector, whatever ones stand before its last axis. */
-export function biasColumns(model: Model, bias: TensorProto, columns: Int32Array): ByteRange {
-  const size = elementSize(bias);
-  return computedBytes(columns.length * size, () => {
-    const source = asWords(model.bytes(bias), size);
-    const bytes = new Uint8Array(columns.length * size);
-    const target = asWords(bytes, size);
-    columns.forEach((column, index) => {
-      target[index] = source[column] as never;
-    });
-    return [bytes];
-  });
-}
-
 /** A stored weight or bias in which each column of `to` holds what the column of `from` at the same index held. */
 export function overwriteColumns(
   model: Model,
@@ -122,23 +109,42 @@ export function overwriteColumns(
   });
 }
 
-/** A stored weight or bias whose columns `columns` are replaced by the rows given, one row [in] for each column. */
+/** A stored weight or bias in which what begins at each of `to` holds what began at the same of `from`. */
+export function overwriteRows(
+  model: Model,
+  tensor: TensorProto,
+  from: Int32Array,
+  to: Int32Array,
+  steps: Int32Array,
+): ByteRange {
+  const size = elementSize(tensor);
+  return computedBytes(model.file.tensorBytes(tensor).length, () => {
+    const bytes = new Uint8Array(model.bytes(tensor));
+    const words = asWords(bytes, size);
+    from.forEach((start, index) => {
+      for (const step of steps) words[(to[index] ?? 0) + step] = words[start + step] as never;
+    });
+    return [bytes];
+  });
+}
+
+/** A stored weight or bias with the rows given, one row [in] for each of the starts, put in their places. */
 export function placeRows(
   model: Model,
   tensor: TensorProto,
-  layout: { readonly columns: number; readonly outFirst: boolean },
   rows: ByteRange,
-  columns: Int32Array,
+  starts: Int32Array,
+  steps: Int32Array,
 ): ByteRange {
   const size = elementSize(tensor);
   return computedBytes(model.file.tensorBytes(tensor).length, () => {
     const bytes = new Uint8Array(model.bytes(tensor));
     const words = asWords(bytes, size);
     const given = asWords(rows.read(), size);
-    const width = given.length / columns.length;
-    const step = layout.outFirst ? 1 : layout.columns;
-    columns.forEach((column, row) => {
-      copyStrided(given, row * width, 1, words, layout.outFirst ? column * width : column, step, width);
+    starts.forEach((start, row) => {
+      steps.forEach((step, at) => {
+        words[start + step] = given[row * steps.length + at] as never;
+      });
     });
     return [bytes];
   });

@@ -1,7 +1,7 @@
 import { ancestors, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { CachedKeys } from '../attention/record';
-import { isProjected, type OperatorCache } from '../attention/site';
+import { type Branch, branchesOf, isProjected, type OperatorCache } from '../attention/site';
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { attribute } from './attributes';
@@ -20,17 +20,27 @@ import type { RewriteSession } from './session';
 const JOINS = ['Concat', 'ScatterElements', 'ScatterND', 'TensorScatter'];
 const THROUGH = ['Cast', 'Identity', 'Reshape', 'Slice', 'Squeeze', 'Transpose', 'Unsqueeze'];
 
-/** Where the keys begin: behind their projection, or as the positive half of those that are fed. */
-function keyStart({ key }: LocatedSite, session: RewriteSession): Value {
-  return isProjected(key)
-    ? key.separated
-    : session.splitInput(key.separated, key.fedAxis, key.heads).positive;
+/** Where keys begin, and how they are laid out there. */
+interface Start extends Pick<Branch, 'view' | 'units' | 'headUnits' | 'heads'> {
+  readonly value: Value;
+}
+
+/** Behind their projections, or as the positive half of those that are fed. */
+function keyStarts({ key }: LocatedSite, session: RewriteSession): Start[] {
+  if (isProjected(key)) return branchesOf(key).map((branch) => ({ ...branch, value: branch.separated }));
+  return [{ ...key, value: session.splitInput(key.separated, key.fedAxis, key.heads).positive }];
 }
 
 /** Nodes on the way from there to the scores. */
 function keyPath(site: LocatedSite, session: RewriteSession): Node[] {
-  const start = keyStart(site, session);
-  return descendants([start], ancestors(site.key.operand, new Set([start])));
+  const starts = keyStarts(site, session).map(({ value }) => value);
+  return descendants(starts, ancestors(site.key.operand, new Set(starts)));
+}
+
+/** All values on the way. */
+function keyValues(site: LocatedSite, session: RewriteSession): Value[] {
+  const made = keyPath(site, session).flatMap((node) => node.outputs.flatMap((value) => value ?? []));
+  return [...keyStarts(site, session).map(({ value }) => value), ...made];
 }
 
 /** Splits each past of the keys into its halves and says what stands in for the positive one in the negative slice. */
@@ -41,24 +51,21 @@ export function splitPasts(
 ): CachedKeys[] {
   const cached = splitFed(site, session, substitution);
   const path = new Set(keyPath(site, session));
-  const computed = new Set<Value>([
-    keyStart(site, session),
-    ...[...path].flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
-  ]);
+  const computed = new Set(keyValues(site, session));
   for (const node of path) {
     if (!node.is(...JOINS)) continue;
     for (const input of dataInputs(node)) {
       if (computed.has(input) || !joinsKeys(node, input, session)) continue;
       const fed = fedThrough(input, site, session);
       if (!fed) fail('cache', node, 'past keys that are an input of the model', `'${input.name}'`);
-      const axis = pastAxis(site, session, fed, input, node);
-      const halves = session.splitInput(fed.source, axis, site.kvHeads);
+      const { axis, heads } = pastAxis(site, session, fed, input, node);
+      const halves = session.splitInput(fed.source, axis, heads);
       substitution.set(halves.positive, halves.negative);
       cached.push({
         name: session.originalInput(halves.positive).name,
         kind: 'past',
         axis,
-        heads: site.kvHeads,
+        heads,
       });
     }
   }
@@ -102,15 +109,28 @@ function fedThrough(value: Value, site: LocatedSite, session: RewriteSession): F
   return undefined;
 }
 
+/** Where heads stand, and how many there are: fewer than the attention has, where heads share what is cached. */
+interface HeadPlace {
+  readonly axis: number;
+  readonly heads: number;
+}
+
 /** The axis of a past on which its heads stand: the one that arrives at the head axis of the join. */
-function pastAxis(site: LocatedSite, session: RewriteSession, fed: Fed, joined: Value, join: Node): number {
+function pastAxis(
+  site: LocatedSite,
+  session: RewriteSession,
+  fed: Fed,
+  joined: Value,
+  join: Node,
+): HeadPlace {
   const { shapes } = session.found.analysis;
-  const other = join.inputs.find((input) => input && input !== joined && keyViews(site, session).has(input));
-  const view = other && keyViews(site, session).get(other);
-  const wanted = view && headAxis(view, site);
+  const wanted = join.inputs.flatMap((input) =>
+    input && input !== joined ? (headPlace(site, session, input) ?? []) : [],
+  )[0];
   const shape = shapes.shape(session.originalInput(fed.source));
-  if (wanted === undefined || !shape)
+  if (!wanted || !shape)
     fail('cache', join, 'a past with heads on an axis of its own', 'a layout that is not understood');
+  const { heads } = wanted;
   for (let axis = 0; axis < shape.length; axis++) {
     const marked: View = {
       offset: 0,
@@ -120,38 +140,40 @@ function pastAxis(site: LocatedSite, session: RewriteSession, fed: Fed, joined: 
           : { kind: 'lead' as const, size, order: undefined },
       ]),
     };
-    if (shape[axis]?.value !== site.kvHeads) continue;
+    if (shape[axis]?.value !== heads) continue;
     const arrived = followViews(shapes, new Map([[fed.source, marked]]), fed.nodes).get(joined);
     const at =
       arrived && 'axes' in arrived
         ? arrived.axes.findIndex((atoms) => atoms.some(({ kind }) => kind === 'column'))
         : -1;
-    if (at === wanted) return axis;
+    if (at === wanted.axis) return { axis, heads };
   }
-  return fail(
-    'cache',
-    join,
-    `a past with ${site.kvHeads} heads on an axis of its own`,
-    `[${shape.join(', ')}]`,
-  );
+  return fail('cache', join, `a past with ${heads} heads on an axis of its own`, `[${shape.join(', ')}]`);
 }
 
-/** Views of the columns of the key projection at every value on the way, and behind it up to outputs. */
-function keyViews(site: LocatedSite, session: RewriteSession, more: readonly Node[] = []): Map<Value, View> {
-  const start = keyStart(site, session);
-  const views = followViews(session.found.analysis.shapes, new Map([[start, site.key.view]]), [
-    ...keyPath(site, session),
-    ...more,
-  ]);
-  return new Map([...views].flatMap(([value, each]) => ('axes' in each ? [[value, each] as const] : [])));
+/** Where the heads of the keys stand in a value on the way, or behind it. */
+function headPlace(
+  site: LocatedSite,
+  session: RewriteSession,
+  value: Value,
+  more: readonly Node[] = [],
+): HeadPlace | undefined {
+  const nodes = [...keyPath(site, session), ...more];
+  for (const start of keyStarts(site, session)) {
+    const from = new Map([[start.value, start.view]]);
+    const view = followViews(session.found.analysis.shapes, from, nodes).get(value);
+    const axis = view && 'axes' in view ? headAxis(view, start) : undefined;
+    if (axis !== undefined) return { axis, heads: start.heads };
+  }
+  return undefined;
 }
 
-/** The axis on which the key heads stand. A single head has an axis of size 1 between the others. */
-function headAxis(view: View, site: LocatedSite): number | undefined {
-  const strides = site.key.units.slice(0, site.key.headUnits).map(({ stride }) => stride);
+/** The axis on which key heads stand. A single head has an axis of size 1 between the others. */
+function headAxis(view: View, { units, headUnits, heads }: Start): number | undefined {
+  const strides = units.slice(0, headUnits).map(({ stride }) => stride);
   const isHead = (axis: View['axes'][number]) =>
     axis.some((atom) => atom.kind === 'column' && atom.stride !== undefined && strides.includes(atom.stride));
-  if (site.kvHeads > 1) {
+  if (heads > 1) {
     const axis = view.axes.findIndex(isHead);
     const alone = view.axes[axis]?.every(({ kind }) => kind === 'column');
     return axis >= 0 && alone ? axis : undefined;
@@ -167,14 +189,9 @@ export function doublePresents(
   substitution: Substitution,
   builder: Builder,
 ): CachedKeys[] {
-  const starts = [
-    keyStart(site, session),
-    ...keyPath(site, session).flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
-  ];
-  return shownKeys(site, starts).map(({ value, nodes }) => {
-    const view = keyViews(site, session, nodes).get(value);
-    const axis = view && headAxis(view, site);
-    if (axis === undefined) {
+  return shownKeys(site, keyValues(site, session)).map(({ value, nodes }) => {
+    const place = headPlace(site, session, value, nodes);
+    if (!place) {
       fail(
         'cache',
         value.producer ?? site.anchor,
@@ -182,7 +199,7 @@ export function doublePresents(
         `'${value.name}'`,
       );
     }
-    return doubleOutput(site, session, value, cloneSlice(value, substitution, builder), axis);
+    return doubleOutput(site, session, value, cloneSlice(value, substitution, builder), place);
   });
 }
 
@@ -191,7 +208,7 @@ function doubleOutput(
   session: RewriteSession,
   value: Value,
   negative: Value,
-  axis: number,
+  { axis, heads }: HeadPlace,
 ): CachedKeys {
   const { name } = value;
   const end = new Builder(site.scope, undefined, site.path);
@@ -202,7 +219,7 @@ function doubleOutput(
   takeOver(value, both, []);
   site.scope.setType(both, doubledType(both.type, axis));
   followOut(site, both, axis, session);
-  return { name, kind: 'present', axis, heads: site.kvHeads };
+  return { name, kind: 'present', axis, heads };
 }
 
 /** Axis of the heads in the caches of operators: [B, G, T, width]. */
@@ -251,7 +268,8 @@ export function doubleOperatorPresent(
       fail('cache', node, 'present keys that are an output of the model', `'${value.name}'`);
     }
     const late = new Builder(site.scope, undefined, builder.prefix);
-    return doubleOutput(site, session, value, cloneSlice(value, substitution, late), OPERATOR_HEADS);
+    const place = { axis: OPERATOR_HEADS, heads: site.kvHeads };
+    return doubleOutput(site, session, value, cloneSlice(value, substitution, late), place);
   });
 }
 

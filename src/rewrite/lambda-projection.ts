@@ -3,6 +3,7 @@ import type { LocatedSite } from '../attention/find';
 import type { FunctionForm } from '../attention/record';
 import type { Side } from '../attention/site';
 import type { Value } from '../ir';
+import { fail } from '../match/outcome';
 import { knownView } from '../match/side';
 import type { Builder } from './builder';
 import { joinShape, secondProjection } from './second-projection';
@@ -26,13 +27,24 @@ export function lambdaLogits(
   parameters: ReadonlyMap<string, Value>,
 ): Value {
   const { query } = site;
+  const { kind, node } = query.projection;
+  if (kind === 'convolution') {
+    fail('projection-form', node, 'a linear layer, for lambda to be projected from the same input', kind);
+  }
   const { axes, like } = layoutOf(site, form, start);
   const heads = axes.map((axis) => axis.flatMap((atom) => headAtoms(atom, query)));
   const columns = Int32Array.from({ length: site.heads }, (_, head) => head);
   const side: Side = {
     ...query,
-    projection: { ...query.projection, quantized: undefined, bias: undefined, outFeatures: site.heads },
+    projection: {
+      ...query.projection,
+      quantized: undefined,
+      bias: undefined,
+      castTo: undefined,
+      outFeatures: site.heads,
+    },
     between: [],
+    further: [],
     width: 1,
     columns,
     units: query.units.slice(0, query.headUnits),

@@ -1,9 +1,10 @@
-import { constantSource, elementCount, tensorShape } from '../analyse';
+import { elementCount, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import { presetOf } from '../attention/presets';
 import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
+import { biasPositions, columnPositions, rowPositions } from '../match/projection';
 import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../onnx';
 import { decodeFloats, encodeFloats, isFloatType } from '../onnx/floats';
 import { KeyIndex } from '../weights/match-names';
@@ -151,6 +152,10 @@ class Loader {
       else if (packed && copies(session)) this.#put(second, { ...packed, rows: height });
       else this.#initialised.push(second.name);
     }
+    // Further projections of the side have no other name than their own.
+    const further = new RegExp(`^${letter}2_proj\\.\\d`);
+    for (const [suffix, value] of session.parameters.of(site))
+      if (further.test(suffix)) this.fill(value, `${site.path}.${suffix}`, true);
   }
 
   /** What a checkpoint has of both components, positive ones first. */
@@ -201,8 +206,7 @@ class Loader {
   /** Puts rows into the model's own projection. */
   #putPositive(site: LocatedSite, side: Side, part: 'weight' | 'bias', rows: Rows): void {
     const { projection, columns } = side;
-    const operand = part === 'weight' ? projection.weight : projection.bias?.value;
-    const source = operand && storedValue(operand);
+    const source = part === 'weight' ? projection.holder : projection.bias?.holder;
     const current = source?.initializer;
     if (!source || !current) {
       throw errors.noPlace(this.path, rows.key, `${site.path} has no such ${part}`);
@@ -213,27 +217,23 @@ class Loader {
     }
     const dataType = current.dataType ?? 0;
     const data = converted(rows.tensor, 0, rows.rows, dataType, `${this.path}: ${rows.key}`);
-    const outFirst = part === 'bias' || projection.outFirst;
-    const merged = placeRows(
-      this.model,
-      current,
-      { columns: projection.outFeatures, outFirst },
-      data,
-      columns,
-    );
+    const { bias } = projection;
+    const merged =
+      part === 'bias' && bias
+        ? placeRows(this.model, current, data, biasPositions(bias, columns), Int32Array.of(0))
+        : placeRows(
+            this.model,
+            current,
+            data,
+            columnPositions(projection, columns),
+            rowPositions(projection),
+          );
     this.model.replaceInitializer(source, {
       ...makeTensor(dataType, tensorShape(current), merged),
       name: source.name,
     });
     this.#note(source.name, rows.key);
   }
-}
-
-/** Where a weight is stored, behind the operators that exporters leave in front of it. */
-export function storedValue(value: Value): Value {
-  const source = constantSource(value);
-  const inner = source.producer?.is('Transpose') ? source.producer.inputs[0] : undefined;
-  return inner ? storedValue(inner) : source;
 }
 
 /** Rows of a checkpoint tensor in the element type of the model. */

@@ -1,11 +1,12 @@
-import { constantSource, elementCount, tensorShape } from '../analyse';
+import { constantSource } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { Pairing } from '../attention/presets';
-import { projectedSides, type Side } from '../attention/site';
+import { type Branch, branchesOf, projectedSides, type Side } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { fail } from '../match/outcome';
+import { biasPositions, columnPositions, rowPositions } from '../match/projection';
 import type { TensorProto } from '../onnx';
-import { overwriteColumns } from './columns';
+import { overwriteColumns, overwriteRows } from './columns';
 import { negativeHeads, positiveHeads } from './pairing';
 import { makeTensor } from './tensors';
 
@@ -14,60 +15,76 @@ import { makeTensor } from './tensors';
  * paired with, in the model's own weights. A key head that serves both of a pair stays.
  */
 export function mirrorHalves(site: LocatedSite, model: Model, pairing: Pairing): void {
-  const positive = positiveHeads(pairing, site.heads);
-  const negative = negativeHeads(pairing, site.heads);
-  for (const side of projectedSides(site)) {
-    const { projection } = side;
-    const own = (head: number) => Math.floor(head / (site.heads / side.heads));
-    const sources = negative.map((head, pair) => [own(head), own(positive[pair] ?? 0)] as const);
-    const copied = [...new Map(sources.filter(([head, source]) => head !== source))];
-    const from = columnsOf(
-      side,
-      copied.map(([, source]) => source),
-    );
-    const to = columnsOf(
-      side,
-      copied.map(([head]) => head),
-    );
-    const { outFeatures, outFirst, quantized } = projection;
-    const stored = quantized?.parts ?? [
-      { value: projection.weight, tensor: projection.tensor, layout: outFirst ? 'rows' : 'columns' },
-    ];
-    for (const { value, tensor, layout } of stored) {
-      if (layout === 'shared') continue;
-      replace(model, side, value, tensor, (current) =>
-        overwriteColumns(model, current, { columns: outFeatures, outFirst: layout === 'rows' }, from, to),
-      );
-    }
-    if (projection.bias) {
-      const { offset, tensor } = projection.bias;
-      const shift = (column: number) => column + offset;
-      const vector = { columns: elementCount(tensorShape(tensor)), outFirst: true };
-      replace(model, side, projection.bias.value, projection.bias.tensor, (tensor) =>
-        overwriteColumns(model, tensor, vector, from.map(shift), to.map(shift)),
-      );
-    }
-  }
+  for (const side of projectedSides(site))
+    for (const branch of branchesOf(side)) mirrorBranch(site, side, branch, model, pairing);
 }
 
-/** The columns of some heads of a side. */
-function columnsOf({ columns, width }: Side, heads: readonly number[]): Int32Array {
-  return Int32Array.from(heads.flatMap((head) => [...columns.subarray(head * width, (head + 1) * width)]));
+function mirrorBranch(site: LocatedSite, side: Side, branch: Branch, model: Model, pairing: Pairing): void {
+  const { projection, heads } = branch;
+  // What all heads share is the same in both of a pair.
+  if (heads === 1 && side.heads > 1) return;
+  if (heads !== side.heads) {
+    const found = `${heads} heads beside ${side.heads}`;
+    fail('heads-do-not-divide', projection.node, 'as many heads in each projection, to copy half of', found);
+  }
+  if ((projection.node.int('group') ?? 1) > 1) {
+    const wanted = 'heads that read the same channels, to copy half of them';
+    fail('projection-form', projection.node, wanted, 'a convolution in groups');
+  }
+  const own = (head: number) => Math.floor(head / (site.heads / heads));
+  const positive = positiveHeads(pairing, site.heads);
+  const negative = negativeHeads(pairing, site.heads);
+  const sources = negative.map((head, pair) => [own(head), own(positive[pair] ?? 0)] as const);
+  const copied = [...new Map(sources.filter(([head, source]) => head !== source))];
+  const places = (of: readonly number[]) => headPlaces(branch, of);
+  const [from, to] = [places(copied.map(([, source]) => source)), places(copied.map(([head]) => head))];
+  mirrorColumns(branch, from, to, model);
+}
+
+/** Places of the columns of some heads among those of a branch. */
+function headPlaces({ columns, heads }: Branch, of: readonly number[]): Int32Array {
+  const width = columns.length / heads;
+  return Int32Array.from(of.flatMap((head) => Array.from({ length: width }, (_, at) => head * width + at)));
+}
+
+/** Copies what the columns at some places hold to those at others. */
+function mirrorColumns(branch: Branch, from: Int32Array, to: Int32Array, model: Model): void {
+  const { columns, projection } = branch;
+  const { bias, outFeatures, quantized } = projection;
+  const pick = (all: Int32Array, at: Int32Array) => at.map((place) => all[place] ?? 0);
+  for (const { value, tensor, layout } of quantized?.parts ?? []) {
+    if (layout === 'shared') continue;
+    const all = { columns: outFeatures, outFirst: layout === 'rows' };
+    replace(model, branch, constantSource(value), tensor, (current) =>
+      overwriteColumns(model, current, all, pick(columns, from), pick(columns, to)),
+    );
+  }
+  if (!quantized) {
+    const all = columnPositions(projection, columns);
+    replace(model, branch, projection.holder, projection.tensor, (current) =>
+      overwriteRows(model, current, pick(all, from), pick(all, to), rowPositions(projection)),
+    );
+  }
+  if (bias) {
+    const all = biasPositions(bias, columns);
+    replace(model, branch, bias.holder, bias.tensor, (current) =>
+      overwriteRows(model, current, pick(all, from), pick(all, to), Int32Array.of(0)),
+    );
+  }
 }
 
 function replace(
   model: Model,
-  side: Side,
-  operand: Value,
+  branch: Branch,
+  source: Value,
   tensor: TensorProto,
   overwrite: (tensor: TensorProto) => ReturnType<typeof overwriteColumns>,
 ): void {
-  const source = storedIn(operand);
   const current = source.initializer;
   if (!current || source.isInput) {
     fail(
       'weight-not-constant',
-      side.projection.node,
+      branch.projection.node,
       'weights stored as initializers',
       `'${tensor.name ?? ''}'`,
     );
@@ -75,11 +92,4 @@ function replace(
   const shape = current.dims.map(Number);
   const { name } = source;
   model.replaceInitializer(source, { ...makeTensor(current.dataType ?? 0, shape, overwrite(current)), name });
-}
-
-/** The initializer behind the operators that stand in front of a weight. */
-function storedIn(value: Value): Value {
-  const source = constantSource(value);
-  const inner = source.producer?.is('Transpose') ? source.producer.inputs[0] : undefined;
-  return inner ? storedIn(inner) : source;
 }

@@ -1,13 +1,13 @@
 import type { LocatedSite } from '../attention/find';
 import { presetOf } from '../attention/presets';
 import { type SecondProjection, secondProjections } from '../attention/second-projections';
-import { isProjected, type Side } from '../attention/site';
+import { type Branch, isProjected } from '../attention/site';
 import type { Model, Value } from '../ir';
-import { projectionType } from '../match/projection';
+import { biasPositions, columnPositions, projectionType, rowPositions } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
 import { encodeFloats, isFloatType } from '../onnx/floats';
 import { normal, uniform } from '../weights/random';
-import { biasColumns, columnsAsRows } from './columns';
+import { rowsAt } from './columns';
 import type { RewriteOptions } from './options';
 import { copiedParts, quantizedParts } from './quantized';
 import { floatTensor, makeTensor } from './tensors';
@@ -87,54 +87,54 @@ function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions)
   return keeps ? [weight, { suffix: 'lambda_init', tensor: scalar(SIGMOID_START) }] : [weight];
 }
 
-/** The weight [heads * width, in] and, where the model has one, the bias of a second projection. */
+/** The weight [columns, in] and, where the model has one, the bias of a second projection. */
 export function planProjection(
   model: Model,
   site: LocatedSite,
-  { name: which, side }: SecondProjection,
+  { name, branch }: SecondProjection,
   options: RewriteOptions,
 ): PlannedParameter[] {
-  const { projection, columns } = side;
-  const { init } = options;
+  return [...planWeight(model, site, name, branch, options), ...planBias(model, name, branch, options)];
+}
+
+function planBias(
+  model: Model,
+  name: string,
+  { projection, columns }: Branch,
+  { init }: RewriteOptions,
+): PlannedParameter[] {
+  const { bias } = projection;
+  if (!bias) return [];
+  const type = bias.tensor.dataType ?? projectionType(projection);
   const copies = init === 'mirror' || init === 'preserve';
-  const planned = planWeight(model, site, which, side, options);
-  const dataType = projectionType(projection);
-  if (projection.bias) {
-    const { tensor, offset } = projection.bias;
-    const type = tensor.dataType ?? dataType;
-    const data = copies
-      ? biasColumns(
-          model,
-          tensor,
-          columns.map((column) => column + offset),
-        )
-      : floats(type, columns.length, zeros(columns.length));
-    planned.push({ suffix: `${which}.bias`, tensor: makeTensor(type, [columns.length], data) });
-  }
-  return planned;
+  const data = copies
+    ? rowsAt(model, bias.tensor, biasPositions(bias, columns), Int32Array.of(0))
+    : floats(type, columns.length, zeros(columns.length));
+  return [{ suffix: `${name}.bias`, tensor: makeTensor(type, [columns.length], data) }];
 }
 
 function planWeight(
   model: Model,
   site: LocatedSite,
-  which: string,
-  { projection, columns }: Side,
+  name: string,
+  { projection, columns }: Branch,
   { init, seed }: RewriteOptions,
 ): PlannedParameter[] {
-  const { inFeatures, quantized, tensor } = projection;
+  const { inFeatures, quantized, tensor, rowShape } = projection;
   const count = columns.length * inFeatures;
   const bound = init === 'zero' ? 0 : 1 / Math.sqrt(inFeatures);
-  const numbers =
-    init === 'zero' ? zeros(count) : uniform(seed, `${site.path}.${which}.weight`, count, bound);
+  const numbers = init === 'zero' ? zeros(count) : uniform(seed, `${site.path}.${name}.weight`, count, bound);
   const copies = init === 'mirror' || init === 'preserve';
   if (quantized) {
     return copies
-      ? copiedParts(model, projection, quantized, columns, which)
-      : quantizedParts(projection, quantized, columns.length, numbers, bound, which);
+      ? copiedParts(model, projection, quantized, columns, name)
+      : quantizedParts(projection, quantized, columns.length, numbers, bound, name);
   }
   const dataType = tensor.dataType ?? 0;
-  const data = copies ? columnsAsRows(model, projection, columns) : floats(dataType, count, numbers);
-  return [{ suffix: `${which}.weight`, tensor: makeTensor(dataType, [columns.length, inFeatures], data) }];
+  const data = copies
+    ? rowsAt(model, tensor, columnPositions(projection, columns), rowPositions(projection))
+    : floats(dataType, count, numbers);
+  return [{ suffix: `${name}.weight`, tensor: makeTensor(dataType, [columns.length, ...rowShape], data) }];
 }
 
 const ZEROS = 1 << 16;

@@ -1,15 +1,16 @@
 import { constantTensor, tensorShape } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { Pairing, Preset } from '../attention/presets';
-import { isProjected, projectedSides, type Side } from '../attention/site';
+import { branchesOf, isProjected, projectedSides, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
+import { biasPositions, columnPositions, rowPositions } from '../match/projection';
 import { type ByteRange, concatBytes, type DataType, type TensorProto } from '../onnx';
 import { isFloatType } from '../onnx/floats';
 import type { TensorToWrite } from '../weights/safetensors-write';
 import { asPaired } from './checkpoint-rows';
-import { biasColumns, columnsAsRows, transposedRows } from './columns';
-import { oneOfEachPath, storedValue } from './load-weights';
+import { rowsAt, transposedRows } from './columns';
+import { oneOfEachPath } from './load-weights';
 import { namedWeights } from './parameter-names';
 
 /** Parameters of SPEC section 2 that the reference implementations call the same. */
@@ -63,29 +64,46 @@ function putSide(
   side: Side,
   pairing: Pairing,
 ): void {
-  const { projection, columns } = side;
-  if (projection.quantized) throw errors.quantizedWeights(site.path);
-  const weight = current(model, projection.weight);
-  const bias = projection.bias && current(model, projection.bias.value);
+  const { projection, columns, further } = side;
+  if (branchesOf(side).some((branch) => branch.projection.quantized))
+    throw errors.quantizedWeights(site.path);
+  if (further.length > 0) {
+    putBranches(parts, model, site, `${letter}2_proj`, side);
+    return;
+  }
+  const weight = current(model, projection.holder);
+  const bias = projection.bias && current(model, projection.bias.holder);
   const second = (part: string) => parameter(model, site, `${letter}2_proj.${part}`);
   const order = (data: ByteRange) => asPaired(data, side.heads, pairing);
   if (weight) {
-    const rows = columnsAsRows(model, { ...projection, tensor: weight }, columns);
+    const rows = rowsAt(model, weight, columnPositions(projection, columns), rowPositions(projection));
     const negative = second('weight');
     parts.set(
       `${letter}_proj.weight`,
-      stacked(model, weight, rows, [columns.length, projection.inFeatures], negative, order),
+      stacked(model, weight, rows, [columns.length, ...projection.rowShape], negative, order),
     );
   }
-  if (bias) {
-    const offset = projection.bias?.offset ?? 0;
-    const rows = biasColumns(
-      model,
-      bias,
-      columns.map((column) => column + offset),
-    );
+  if (bias && projection.bias) {
+    const rows = rowsAt(model, bias, biasPositions(projection.bias, columns), Int32Array.of(0));
     parts.set(`${letter}_proj.bias`, stacked(model, bias, rows, [columns.length], second('bias'), order));
   }
+}
+
+/** The reference implementations know one projection: several second ones keep their names, the model's own theirs. */
+function putBranches(
+  parts: Map<string, TensorToWrite>,
+  model: Model,
+  site: LocatedSite,
+  name: string,
+  side: Side,
+): void {
+  branchesOf(side).forEach((_, index) => {
+    for (const part of ['weight', 'bias']) {
+      const suffix = index === 0 ? `${name}.${part}` : `${name}.${index}.${part}`;
+      const tensor = parameter(model, site, suffix);
+      if (tensor) parts.set(suffix, asStored(model, tensor));
+    }
+  });
 }
 
 function stacked(
@@ -104,7 +122,7 @@ function stacked(
 
 /** What a model holds now where this value, of it or of the model it was made from, is stored. */
 function current(model: Model, value: Value): TensorProto | undefined {
-  const { name } = storedValue(value);
+  const { name } = value;
   for (const graph of model.scopes()) {
     const found = graph.values.get(name);
     if (found) return constantTensor(found);
@@ -118,9 +136,10 @@ function parameter(model: Model, site: LocatedSite, suffix: string): TensorProto
 
 /** Tensors of a layer that have been written under other names. */
 function ownTensors(model: Model, site: LocatedSite): Set<TensorProto | undefined> {
-  const projected = projectedSides(site).flatMap(({ projection: { weight, bias } }) => [
-    current(model, weight),
-    bias && current(model, bias.value),
+  const single = projectedSides(site).filter(({ further }) => further.length === 0);
+  const projected = single.flatMap(({ projection: { holder, bias } }) => [
+    current(model, holder),
+    bias && current(model, bias.holder),
   ]);
   const second = ['q', 'k'].flatMap((letter) =>
     ['weight', 'bias'].map((part) => parameter(model, site, `${letter}2_proj.${part}`)),

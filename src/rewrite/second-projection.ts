@@ -1,8 +1,9 @@
 import type { LeadAtom, View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
-import type { Side } from '../attention/site';
+import type { Branch } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
+import type { Projection } from '../match/projection';
 import type { QuantizedWeights } from '../match/quantized-projection';
 import { leadAtoms } from '../match/side';
 import { attribute } from './attributes';
@@ -10,37 +11,56 @@ import type { Builder } from './builder';
 import { partName } from './quantized';
 
 /**
- * A second projection for one side, laid out like the separated value of that side, so that the operators behind it
- * can be copied without looking at them.
- * @param name `q2_proj` or `k2_proj`
- * @param parameters the new parameters of the layer: weight [heads * width, in], head-major, or the parts of a quantized
- *   one, and bias [heads * width] where the model's own projection has one
+ * A second projection beside one of the model's, laid out like the separated value of that one, so that the operators
+ * behind it can be copied without looking at them.
+ * @param name `q2_proj`, `k2_proj`, or `q2_proj.1` and so on for further projections of a side
+ * @param parameters the new parameters of the layer: weight [columns, in], head-major, or the parts of a quantized
+ *   one, and bias [columns] where the model's own projection has one
  * @param shape makes the shape of the result; by default that of the separated value
  */
 export function secondProjection(
   builder: Builder,
   site: LocatedSite,
-  side: Side,
+  branch: Branch,
   name: string,
   parameters: ReadonlyMap<string, Value>,
-  shape = () => builder.op('Shape', [side.separated]),
+  shape = () => builder.op('Shape', [branch.separated]),
 ): Value {
-  const bias = parameters.get(`${name}.bias`);
-  let value = side.projection.quantized
-    ? projectQuantized(builder, side, side.projection.quantized, name, parameters, bias)
-    : project(builder, side, name, parameters.get(`${name}.weight`), bias);
-  for (const node of side.between) {
-    const inputs = node.inputs.map((input) => (input && isComputed(input, side) ? value : input));
+  const { projection } = branch;
+  const bias = asRead(builder, parameters.get(`${name}.bias`), projection.bias?.castTo);
+  const weight = asRead(builder, parameters.get(`${name}.weight`), projection.castTo);
+  const projected = projection.quantized
+    ? projectQuantized(builder, branch, projection.quantized, name, parameters, bias)
+    : projection.kind === 'convolution'
+      ? convolve(builder, branch, name, weight, bias)
+      : project(builder, branch, name, weight, bias);
+  return arrange(builder, site, branch, applyBetween(builder, branch, projected), shape);
+}
+
+/** A parameter in the element type that the model casts its own to. */
+function asRead(builder: Builder, value: Value | undefined, castTo: number | undefined): Value | undefined {
+  return value && castTo !== undefined
+    ? builder.op('Cast', [value], { attributes: [attribute.int('to', castTo)] })
+    : value;
+}
+
+/** Copies the operators that the model applies to a packed projection as a whole. */
+function applyBetween(builder: Builder, { between, projection }: Branch, projected: Value): Value {
+  const path = new Set<Value>([projection.output]);
+  let value = projected;
+  for (const { node } of between) {
+    const inputs = node.inputs.map((input) => (input && comesFrom(input, path) ? value : input));
     const [output] = builder.copy(node, inputs, '/negative');
     if (output) value = output;
+    for (const each of node.outputs) if (each) path.add(each);
   }
-  return arrange(builder, site, side, value, shape);
+  return value;
 }
 
 /** Copies the operators of a quantized projection with the new stored tensors. */
 function projectQuantized(
   builder: Builder,
-  side: Side,
+  branch: Branch,
   quantized: QuantizedWeights,
   name: string,
   parameters: ReadonlyMap<string, Value>,
@@ -55,7 +75,7 @@ function projectQuantized(
         ? parameters.get(`${name}.${partName(part.role)}`)
         : input && (standIns.get(input) ?? input);
     });
-    const columns = node.int('N') === undefined ? [] : [attribute.int('N', side.columns.length)];
+    const columns = node.int('N') === undefined ? [] : [attribute.int('N', branch.columns.length)];
     const outputs = builder.copy(node, inputs, '/negative', columns);
     node.outputs.forEach((output, index) => {
       const copy = outputs[index];
@@ -67,11 +87,7 @@ function projectQuantized(
   return bias ? builder.op('Add', [result, bias], { name: `${name}/Add` }) : result;
 }
 
-function isComputed(input: Value, side: Side): boolean {
-  const path = new Set<Value>([
-    side.projection.output,
-    ...side.between.flatMap((node) => node.outputs.flatMap((v) => v ?? [])),
-  ]);
+function comesFrom(input: Value, path: ReadonlySet<Value>): boolean {
   for (let value: Value | undefined = input; value; value = value.producer?.inputs[0])
     if (path.has(value)) return true;
   return false;
@@ -79,13 +95,14 @@ function isComputed(input: Value, side: Side): boolean {
 
 function project(
   builder: Builder,
-  side: Side,
+  { projection }: Branch,
   name: string,
   weight: Value | undefined,
   bias: Value | undefined,
 ): Value {
   if (!weight) throw new Error(`${name}: no weight`);
-  const { node, input } = side.projection;
+  const { node, inputOrder } = projection;
+  const input = inputOrder ? builder.transpose(projection.input, inputOrder) : projection.input;
   if (node.is('Gemm')) {
     return builder.op('Gemm', bias ? [input, weight, bias] : [input, weight], {
       attributes: [attribute.int('transB', 1)],
@@ -100,14 +117,39 @@ function project(
   return bias ? builder.op('Add', [product, bias], { name: `${name}/Add` }) : product;
 }
 
+/** The convolution with another weight. Columns in groups must stay in theirs. */
+function convolve(
+  builder: Builder,
+  { projection, columns }: Branch,
+  name: string,
+  weight: Value | undefined,
+  bias: Value | undefined,
+): Value {
+  const { node, input, outFeatures } = projection;
+  const inOrder = columns.length === outFeatures && columns.every((column, index) => column === index);
+  if ((node.int('group') ?? 1) !== 1 && !inOrder) {
+    const wanted = 'a convolution in groups whose channels are those of one side, in the order of the heads';
+    fail('projection-form', node, wanted, 'channels in another order, or of several sides');
+  }
+  const [output] = builder.copy(node, bias ? [input, weight, bias] : [input, weight], '/negative');
+  if (!output) throw new Error(`${name}: no output`);
+  return output;
+}
+
 /** An axis of a layout: a leading axis of the projection, or one of the units of its columns. */
 type Piece = { readonly lead: LeadAtom } | { readonly unit: number };
 
-/** Brings [leading axes, heads * width] into the layout of the separated value. */
-function arrange(builder: Builder, site: LocatedSite, side: Side, value: Value, shape: () => Value): Value {
-  const { view, projection } = side;
+/** Brings what `project` or `convolve` gave into the layout of the separated value. */
+function arrange(
+  builder: Builder,
+  site: LocatedSite,
+  branch: Branch,
+  value: Value,
+  shape: () => Value,
+): Value {
+  const { view, projection } = branch;
   const leads = leadAtoms(view);
-  const axes = view.axes.map((axis) => piecesOf(axis, side));
+  const axes = view.axes.map((axis) => piecesOf(axis, branch));
   if (!leads || axes.some((axis) => axis === undefined)) {
     fail(
       'layout-lost',
@@ -117,20 +159,37 @@ function arrange(builder: Builder, site: LocatedSite, side: Side, value: Value, 
     );
   }
   const target = axes.map((axis) => axis ?? []);
-  const units = side.units.flatMap(({ size }, unit) => (size > 1 ? [{ unit }] : []));
-  const source: Piece[] = [...leads.map((lead) => ({ lead })), ...units];
+  const units = branch.units.flatMap(({ size }, unit) => (size > 1 ? [{ unit }] : []));
+  const before = leads.filter((lead) => standsBefore(lead, projection));
+  const behind = leads.filter((lead) => !standsBefore(lead, projection));
+  const source: Piece[] = [
+    ...before.map((lead) => ({ lead })),
+    ...units,
+    ...behind.map((lead) => ({ lead })),
+  ];
   const order = target.flat().map((piece) => source.findIndex((each) => samePiece(each, piece)));
   const inPlace = order.every((from, to) => from === to);
   const asProjected =
     inPlace &&
+    behind.length === 0 &&
     leads.every((lead) => lead.order?.length === 1) &&
-    target.length === side.projectionRank &&
+    target.length === projectedRank(projection) &&
     target.at(-1)?.length === units.length &&
     target.slice(0, -1).every((axis) => axis.length <= 1);
   if (asProjected) return value;
-  const divided = builder.op('Reshape', [value, dividedShape(builder, site, side, leads)]);
+  const divided = builder.op('Reshape', [value, dividedShape(builder, site, branch, value, before, behind)]);
   const moved = inPlace ? divided : builder.transpose(divided, order);
   return builder.op('Reshape', [moved, shape()]);
+}
+
+/** A convolution has its columns behind the batch, a linear layer has them last. */
+function standsBefore(lead: LeadAtom, { kind }: Projection): boolean {
+  return kind === 'linear' || lead.order?.[0] === 0;
+}
+
+/** Number of axes of what `project` or `convolve` gives. */
+function projectedRank({ kind, view, inputRank }: Projection): number {
+  return kind === 'linear' ? inputRank : view.axes.length;
 }
 
 function samePiece(a: Piece, b: Piece): boolean {
@@ -138,7 +197,7 @@ function samePiece(a: Piece, b: Piece): boolean {
   return 'unit' in b && a.unit === b.unit;
 }
 
-function piecesOf(axis: View['axes'][number], side: Side): Piece[] | undefined {
+function piecesOf(axis: View['axes'][number], { units }: Branch): Piece[] | undefined {
   const pieces: Piece[] = [];
   for (const atom of axis) {
     if (atom.kind === 'repeat') return undefined;
@@ -149,7 +208,7 @@ function piecesOf(axis: View['axes'][number], side: Side): Piece[] | undefined {
     const { stride, size } = atom;
     if (stride === undefined || size.value === undefined) return undefined;
     const end = stride * size.value;
-    const inside = side.units
+    const inside = units
       .map((unit, index) => ({ ...unit, index }))
       .filter((unit) => unit.size > 1 && unit.stride >= stride && unit.stride < end)
       .sort((a, b) => b.stride - a.stride);
@@ -159,26 +218,37 @@ function piecesOf(axis: View['axes'][number], side: Side): Piece[] | undefined {
   return pieces;
 }
 
-/** The shape [leading atoms, units] for a Reshape of [leading axes, heads * width]. */
-function dividedShape(builder: Builder, site: LocatedSite, side: Side, leads: readonly LeadAtom[]): Value {
-  const { view, separated, projection } = side;
-  const parts: (number | Value)[] = [];
+/** The shape [leading atoms, units, leading atoms behind them] for a Reshape of what was projected. */
+function dividedShape(
+  builder: Builder,
+  site: LocatedSite,
+  { view, separated, projection, units }: Branch,
+  projected: Value,
+  before: readonly LeadAtom[],
+  behind: readonly LeadAtom[],
+): Value {
   let open = false;
-  for (const [index, lead] of leads.entries()) {
+  const part = (lead: LeadAtom, index: number): number | Value => {
     const known = lead.size.value;
     const axis = view.axes.findIndex((atoms) => atoms.length === 1 && atoms[0] === lead);
-    if (known !== undefined) parts.push(known);
-    else if (lead.order?.length === 1 && lead.order[0] === index) parts.push(0);
-    else if (axis >= 0) parts.push(builder.shapePart(separated, axis, axis + 1));
-    else if (!open) {
-      parts.push(-1);
-      open = true;
-    } else {
-      fail('layout-lost', projection.node, `at most one unknown size before '${site.path}'`, 'several');
+    const own = lead.order?.length === 1 ? lead.order[0] : undefined;
+    if (known !== undefined) return known;
+    if (own === index) return 0;
+    if (axis >= 0) return builder.shapePart(separated, axis, axis + 1);
+    if (own !== undefined) {
+      const at = projection.kind === 'convolution' && own > 0 ? own + 1 : own;
+      return builder.shapePart(projected, at, at + 1);
     }
-  }
-  parts.push(...side.units.map(({ size }) => size).filter((size) => size > 1));
-  return joinShape(builder, parts);
+    if (open)
+      fail('layout-lost', projection.node, `at most one unknown size before '${site.path}'`, 'several');
+    open = true;
+    return -1;
+  };
+  return joinShape(builder, [
+    ...before.map((lead, index) => part(lead, index)),
+    ...units.map(({ size }) => size).filter((size) => size > 1),
+    ...behind.map((lead) => part(lead, -1)),
+  ]);
 }
 
 /** A shape vector of numbers and of one-element vectors. */

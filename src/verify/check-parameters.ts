@@ -66,10 +66,11 @@ function* shapesOf(
   if (lambda === 'vectors' || options.init === 'preserve') yield [`${site.path}.lambda_init`, []];
   const pairs = options.heads === 'split' ? 2 : 1;
   if (options.sublayerNorm && normWeight) yield [`${site.path}.subln.weight`, [site.valueWidth * pairs]];
-  for (const { name, side } of secondProjections(site, options)) {
-    const { projection, heads, width } = side;
-    if (!projection.quantized) yield [`${site.path}.${name}.weight`, [heads * width, projection.inFeatures]];
-    if (projection.bias) yield [`${site.path}.${name}.bias`, [heads * width]];
+  for (const { name, branch } of secondProjections(site, options)) {
+    const { projection, columns } = branch;
+    if (!projection.quantized)
+      yield [`${site.path}.${name}.weight`, [columns.length, ...projection.rowShape]];
+    if (projection.bias) yield [`${site.path}.${name}.bias`, [columns.length]];
   }
 }
 

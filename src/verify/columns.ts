@@ -1,5 +1,6 @@
-import type { Side } from '../attention/site';
+import type { Branch } from '../attention/site';
 import type { Value } from '../ir';
+import { biasPositions, columnPositions, rowPositions } from '../match/projection';
 import { byteSize, type DataType, type TensorProto } from '../onnx';
 
 /** The weights of queries or keys column by column, as bytes: whatever they are stored in. */
@@ -10,13 +11,15 @@ type Layout =
   /** [in, columns] */
   | 'columns'
   /** The same for all columns. */
-  | 'shared';
+  | 'shared'
+  /** As `starts` and `steps` say. */
+  | 'strided';
 
 /** A stored tensor of a projection, as far as it belongs to one side of an attention. */
 export interface SidePart {
   /** Name of what stands beside it, behind `q2_proj.` or `k2_proj.`. */
   readonly suffix: string;
-  /** The value of the original that a node reads it as. */
+  /** The value of the original that holds it, or that a node reads it as. */
   readonly operand: Value;
   readonly layout: Layout;
   /** Layout of what stands beside it. */
@@ -25,6 +28,9 @@ export interface SidePart {
   readonly all: number;
   /** Those of this side, in the order of heads and widths. */
   readonly columns: Int32Array;
+  /** For `strided`: where each column of the side begins, in elements, and where its numbers stand behind that. */
+  readonly starts: Int32Array;
+  readonly steps: Int32Array;
   /** Bytes that belong together. */
   readonly elementSize: number;
   /** True for numbers that may be any; a scale or zero point may not. */
@@ -33,10 +39,12 @@ export interface SidePart {
 
 const SUFFIXES = { weight: 'weight', scale: 'weight_scale', zero_point: 'weight_zero_point' } as const;
 
-/** What the projection of a side is stored in: weight and bias; scales and zero points of a quantized one. */
-export function sideParts({ projection, columns }: Side): SidePart[] {
-  const { weight, tensor, bias, quantized, outFirst, outFeatures } = projection;
-  const common = { all: outFeatures, columns };
+const NONE = new Int32Array(0);
+
+/** What a projection is stored in: weight and bias; scales and zero points of a quantized one. */
+export function branchParts({ projection, columns }: Branch): SidePart[] {
+  const { holder, tensor, bias, quantized, outFeatures } = projection;
+  const common = { all: outFeatures, columns, starts: NONE, steps: NONE };
   const weights: SidePart[] = quantized
     ? quantized.parts.map(({ role, value, tensor: stored, layout }) => ({
         ...common,
@@ -51,22 +59,24 @@ export function sideParts({ projection, columns }: Side): SidePart[] {
         {
           ...common,
           suffix: 'weight',
-          operand: weight,
-          layout: outFirst ? 'rows' : 'columns',
+          operand: holder,
+          layout: 'strided',
           newLayout: 'rows',
+          starts: columnPositions(projection, columns),
+          steps: rowPositions(projection),
           elementSize: elementSize(tensor),
           counts: true,
         },
       ];
   if (!bias) return weights;
-  const size = Number(bias.tensor.dims.at(-1) ?? 0n);
   const biasPart: SidePart = {
+    ...common,
     suffix: 'bias',
-    operand: bias.value,
-    layout: 'rows',
+    operand: bias.holder,
+    layout: 'strided',
     newLayout: 'rows',
-    all: size,
-    columns: columns.map((column) => column + bias.offset),
+    starts: biasPositions(bias, columns),
+    steps: Int32Array.of(0),
     elementSize: elementSize(bias.tensor),
     counts: true,
   };
@@ -80,10 +90,11 @@ function elementSize({ dataType = 0 }: TensorProto): number {
 
 /** What a stored tensor holds for each column of the side; one for all where it is shared. */
 export function readColumns(
-  { layout, all, columns, elementSize }: SidePart,
+  { layout, all, columns, starts, steps, elementSize }: SidePart,
   stored: Uint8Array,
 ): Uint8Array[] {
   if (layout === 'shared') return [stored];
+  if (layout === 'strided') return Array.from(starts, (start) => pick(stored, start, steps, elementSize));
   const length = stored.length / all;
   return Array.from(columns, (column) => {
     if (layout === 'rows') return stored.slice(column * length, (column + 1) * length);
@@ -98,6 +109,16 @@ export function replaceColumns(
   contents: readonly Uint8Array[],
 ): Uint8Array {
   const bytes = new Uint8Array(stored);
+  const { layout, starts, steps, elementSize: size } = part;
+  if (layout === 'strided') {
+    starts.forEach((start, index) => {
+      steps.forEach((step, at) => {
+        const content = contents[index]?.subarray(at * size, (at + 1) * size);
+        if (content) bytes.set(content, (start + step) * size);
+      });
+    });
+    return bytes;
+  }
   part.columns.forEach((column, index) => {
     put(part, part.layout, part.all, bytes, column, contents[index] ?? new Uint8Array(0));
   });
@@ -134,5 +155,13 @@ function gather(stored: Uint8Array, start: number, step: number, length: number,
   const bytes = new Uint8Array(length);
   for (let at = 0; at < length; at += size)
     bytes.set(stored.subarray(start + (at / size) * step, start + (at / size) * step + size), at);
+  return bytes;
+}
+
+function pick(stored: Uint8Array, start: number, steps: Int32Array, size: number): Uint8Array {
+  const bytes = new Uint8Array(steps.length * size);
+  steps.forEach((step, at) => {
+    bytes.set(stored.subarray((start + step) * size, (start + step + 1) * size), at * size);
+  });
   return bytes;
 }

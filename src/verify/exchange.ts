@@ -1,7 +1,7 @@
 import { constantTensor } from '../analyse';
 import { secondProjections } from '../attention/second-projections';
 import type { Model, Value } from '../ir';
-import { readColumns, replaceColumns, type SidePart, sideParts, writeColumns } from './columns';
+import { branchParts, readColumns, replaceColumns, type SidePart, writeColumns } from './columns';
 import type { LayerUnderTest } from './layer-reference';
 import { valueAt } from './places';
 import type { Finding } from './report';
@@ -48,7 +48,7 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
   // Attentions that share their weights have them once.
   const done = new Set<string>();
   for (const { part, holder, columns } of own) {
-    const key = `${holder.name}@${part.columns[0]}`;
+    const key = `${holder.name}@${part.layout === 'strided' ? part.starts[0] : part.columns[0]}`;
     if (part.counts && !done.has(key)) overwrite(model, holder, part, columns);
     done.add(key);
   }
@@ -57,8 +57,8 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
 
 /** What the second projections of a layer stand beside, and what their names begin with. */
 function secondParts({ site, options }: LayerUnderTest) {
-  return secondProjections(site, options).flatMap(({ name, side }) =>
-    sideParts(side).map((part) => ({ part, prefix: `${site.path}.${name}` })),
+  return secondProjections(site, options).flatMap(({ name, branch }) =>
+    branchParts(branch).map((part) => ({ part, prefix: `${site.path}.${name}` })),
   );
 }
 

@@ -29,7 +29,8 @@ export function projectedLambda(
   weighed: Array64,
 ): Array64 {
   const { core, query } = site;
-  const lambda = sigmoidOf(x, weight);
+  const order = query.projection.inputOrder;
+  const lambda = sigmoidOf(order ? permute(x, order) : x, weight);
   const view = core.kind === 'written-out' ? core.probabilitiesView : query.operandView;
   if (!('axes' in view)) throw new Error(`nobody knows where its heads are: ${view.found}`);
   const merged = core.kind === 'operator' && core.merged;

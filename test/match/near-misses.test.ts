@@ -119,10 +119,10 @@ const nearMisses: readonly NearMiss[] = [
     change: [[line('softmax'), '["softmax"] A0 = Softmax <axis = -1> (S)\n["root"] A = Sqrt (A0)']],
   },
   {
-    what: 'queries from two linear layers',
+    what: 'queries that are the sum of two linear layers, which the values are projected from as well',
     code: 'several-projections',
-    node: 'q_base',
-    says: "'lora', 'q_base'",
+    node: 'v_proj',
+    says: "'v_proj' projects what they give",
     change: [
       [
         line('q_proj'),
@@ -130,6 +130,7 @@ const nearMisses: readonly NearMiss[] = [
          ["lora"] q1 = MatMul (x, ${weight('v_proj')})
          ["q_sum"] q = Add (q0, q1)`,
       ],
+      [line('v_proj'), line('v_proj').replace('(x,', '(q,')],
     ],
   },
   {

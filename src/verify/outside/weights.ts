@@ -1,8 +1,9 @@
 import type { LocatedSite } from '../../attention/find';
 import { presetOf } from '../../attention/presets';
 import type { RewriteRecord } from '../../attention/record';
-import { projectedSides, type Side } from '../../attention/site';
+import { type Branch, branchesOf, projectedSides } from '../../attention/site';
 import type { Model } from '../../ir';
+import { biasPositions, columnPositions, rowPositions } from '../../match/projection';
 import { type ByteRange, byteSize, memoryBytes, type TensorProto } from '../../onnx';
 import { matchLayers } from '../layer-order';
 
@@ -22,8 +23,8 @@ export function expectedWeights(
   const changed = new Map<string, Uint8Array>();
   if (record.options.heads === 'split' && record.options.init === 'mirror') {
     for (const { site } of matchLayers(record, sites))
-      for (const side of projectedSides(site))
-        mirrorHeads(side, original, changed, mirroredHeads(site, side.heads, record));
+      for (const branch of projectedSides(site).flatMap(branchesOf))
+        mirrorHeads(branch, original, changed, mirroredHeads(site, branch.heads, record));
   }
   return {
     loaded: new Set(Object.keys(record.loaded)),
@@ -50,26 +51,28 @@ function mirroredHeads(
 }
 
 function mirrorHeads(
-  side: Side,
+  { projection, columns, heads }: Branch,
   original: Model,
   changed: Map<string, Uint8Array>,
   copies: ReadonlyMap<number, number>,
 ): void {
-  const { projection, columns, width } = side;
-  const { inFeatures, outFeatures, outFirst, tensor, bias } = projection;
+  const { tensor, bias } = projection;
   const bytesOf = (of: TensorProto) => {
     const bytes = changed.get(of.name ?? '') ?? new Uint8Array(original.bytes(of));
     changed.set(of.name ?? '', bytes);
     return bytes;
   };
+  const width = columns.length / heads;
+  const starts = columnPositions(projection, columns);
+  const biases = bias && biasPositions(bias, columns);
+  const row = rowPositions(projection);
   for (const [head, source] of copies) {
     for (let index = 0; index < width; index++) {
-      const [from, to] = [columns[source * width + index] ?? 0, columns[head * width + index] ?? 0];
-      for (let row = 0; row < inFeatures; row++) {
-        const at = (column: number) => (outFirst ? column * inFeatures + row : row * outFeatures + column);
-        copyElement(bytesOf(tensor), tensor, at(from), at(to));
-      }
-      if (bias) copyElement(bytesOf(bias.tensor), bias.tensor, from, to);
+      const at = (all: Int32Array) =>
+        [all[source * width + index] ?? 0, all[head * width + index] ?? 0] as const;
+      const [from, to] = at(starts);
+      for (const step of row) copyElement(bytesOf(tensor), tensor, from + step, to + step);
+      if (bias && biases) copyElement(bytesOf(bias.tensor), bias.tensor, ...at(biases));
     }
   }
 }
