@@ -204,6 +204,37 @@ export const errors = {
     ),
   contradiction: (first: string, second: string, why: string, remedy = 'Leave one of them out.') =>
     usage('contradiction', `${first} and ${second} exclude each other: ${why}`, remedy),
+  configNotFound: (path: string) =>
+    usage('config-not-found', `${path}: no such file`, 'Check the path behind --config.'),
+  noModel: (folder: string, models: readonly string[]) =>
+    usage(
+      'no-model',
+      models.length === 0
+        ? `${folder}: holds no .onnx file`
+        : `${folder}: holds ${models.length} models and none is model.onnx: ${models.join(', ')}`,
+      'Name the .onnx file itself.',
+    ),
+  /** The same error, with the configuration files that may have caused it. */
+  withFiles: ({ code, exitCode, message, remedy }: DiffxError, files: readonly string[]) =>
+    new DiffxError(code, exitCode, `${message} (settings come from ${files.join(' and ')} as well)`, remedy),
+  configTwice: (first: string, second: string) =>
+    usage('config-twice', `${first} and ${second} stand in one folder`, 'Keep one of them.'),
+  /** @param place file and line */
+  configSyntax: (place: string, reason: string) =>
+    usage(
+      'config-syntax',
+      `${place}: ${reason}`,
+      'Correct the file; it is read as YAML, or as JSON if its name says so.',
+    ),
+  /** @param meant the key that it is a misspelling of */
+  configKey: (place: string, key: string, meant: string | undefined, known: readonly string[]) =>
+    usage(
+      'config-key',
+      `${place}: ${key}: no such key`,
+      meant === undefined ? `Use one of ${known.join(', ')}.` : `Did you mean ${meant}?`,
+    ),
+  configValue: (place: string, key: string, reason: string) =>
+    usage('config-value', `${place}: ${key}: ${reason}`, 'Correct the value in the file.'),
   needs: (option: string, other: string) =>
     usage('needs', `${option} needs ${other}`, `Give ${other} as well, or leave ${option} out.`),
   oddHeads: (path: string, heads: number, kvHeads: number) =>

@@ -29,6 +29,12 @@ export interface RewriteJob extends RewriteSettings {
   readonly ep?: readonly string[];
   readonly requireEp?: Requirement;
   readonly force: boolean;
+  /** Whether to make the folder of the output. */
+  readonly makeFolder?: boolean;
+  /** The updated configuration, which appears with the model. */
+  readonly config?: { readonly path: string; readonly text: string };
+  /** Warnings that are known before the work begins. */
+  readonly warnings?: readonly string[];
   /** Passes after which the model is printed. */
   readonly dumpAfter: readonly string[];
   /** Folder for what is printed. Default: standard error. */

@@ -25,6 +25,8 @@ export interface RewriteReport {
   readonly weights: WeightsReport | null;
   /** The checkpoint of `--save-weights`; null without one. */
   readonly saved: SavedWeights | null;
+  /** The updated configuration; null without `--config`. */
+  readonly config: string | null;
   readonly milliseconds: number;
 }
 
@@ -46,6 +48,7 @@ export function rewriteText(report: RewriteReport, options: TableOptions = {}): 
     `${plural(report.parametersAdded, 'parameter')} added`,
     ...(weights ? weightsText(weights, style) : []),
     `${style.green('Wrote')} ${style.bold(printable(target))}, ${bytes(report.bytes)}, in ${duration(report.milliseconds)}`,
+    ...(report.config === null ? [] : [`${style.green('Wrote')} ${style.bold(printable(report.config))}`]),
     ...(report.saved ? savedText(report.saved, style) : []),
   ];
 }

@@ -10,7 +10,7 @@ const helps = new Map(commands.map((command) => [command, diffx([command, '--hel
 test.each(commands)('%s --help says it on standard output', (command) => {
   const run = helps.get(command);
   expect([run?.code, run?.stderr]).toEqual([0, '']);
-  expect(run?.stdout).toMatch(new RegExp(`^Usage: diffx ${command} \\[options\\] <`));
+  expect(run?.stdout).toMatch(new RegExp(`^Usage: diffx ${command} \\[options\\] [<[]`));
   expect(run?.stdout).toContain('Examples:');
   expect(diffx(['help', command], '/').stdout).toBe(run?.stdout);
 });
@@ -39,6 +39,9 @@ test('every option of SPEC that this version has is there', () => {
     ...[
       '--weights',
       '--strict-weights',
+      '--config',
+      '--output-dir',
+      '--no-config',
       '--save-weights',
       '--strip-prefix',
       '--verify',
@@ -63,6 +66,7 @@ describe('the examples run', () => {
   );
 
   beforeAll(() => {
+    fs.copyFileSync(path.join(__dirname, '../../fixtures/config.yml'), path.join(folder, 'config.yml'));
     fs.copyFileSync(golden.attention, path.join(folder, 'tuned.safetensors'));
     fs.copyFileSync(
       path.join(__dirname, '../../fixtures/llama.io.safetensors'),

@@ -23,6 +23,7 @@ beforeAll(() => {
     const batch = path.join(folder, `batches/${n}.safetensors`);
     fs.copyFileSync(path.join(ROOT, 'fixtures/llama.io.safetensors'), batch);
   }
+  fs.copyFileSync(path.join(ROOT, 'fixtures/config.yml'), path.join(folder, 'config.yml'));
 });
 
 test('its sessions print what they show', () => {

@@ -1,7 +1,8 @@
 import * as path from 'node:path';
 import { isatty } from 'node:tty';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { PRESETS } from '../../attention/presets';
+import type { ConfigFile } from '../../config';
 import { errors } from '../../errors';
 import { resolveOptions } from '../../rewrite/options';
 import type { RewriteJob } from '../job';
@@ -15,10 +16,14 @@ import {
   repeated,
   settleProviders,
 } from './options';
+import { layered, modelOf, naming } from './rewrite-files';
 import { STRIP_PREFIX } from './weights';
 
-interface RewriteCommandOptions extends CommonOptions, ProviderOptions {
+export interface RewriteCommandOptions extends CommonOptions, ProviderOptions {
   readonly output?: string;
+  readonly outputDir?: string;
+  /** A file, or false where no file shall be read. */
+  readonly config?: string | false;
   readonly preset?: string;
   readonly splitHeads?: boolean;
   readonly init?: string;
@@ -49,6 +54,9 @@ Examples:
   $ diffx rewrite model.onnx --split-heads                    the model's own heads become both components
   $ diffx rewrite model.onnx --weights tuned.safetensors -o tuned.onnx
   $ diffx rewrite model.onnx --layers 0-3,7 -o -              some layers, to standard output
+  $ diffx rewrite --config config.yml                         as an axolotl configuration says
+
+Switches that a configuration file sets are taken back by --no-<switch>.
 
 Exit codes: 0 done, 1 not verified, 2 usage or unreadable model, 3 attention left unrewritten`;
 
@@ -58,26 +66,45 @@ export function addRewrite(program: Command, submit: Submit): void {
     .command('rewrite')
     .summary('replace softmax attention with differential attention')
     .description('Finds every softmax attention of a model and replaces it with differential attention.')
-    .argument('<model>', 'an ONNX model')
+    .argument('[model]', 'an ONNX model; default: base_model of a configuration file')
     .option(
       '-o, --output <file>',
       'where to write, - for standard output; default: <model>.diff.onnx beside it',
-    );
+    )
+    .option('--output-dir <folder>', 'folder to write to, under the name of the model; made if it is missing')
+    .option(
+      '--config <file>',
+      'axolotl configuration with settings; an updated one is written beside the model',
+    )
+    .option('--no-config', 'read no diffx.config.json, .yml or .yaml in this folder');
   addRewriteOptions(command);
   addProviderOptions(command);
+  for (const name of SWITCHES) command.addOption(new Option(`--no-${name}`).hideHelp());
   addCommonOptions(command, 'say nothing but errors')
     .addHelpText('after', EXAMPLES)
-    .action((input: string, options: RewriteCommandOptions) => {
-      refuseContradictions(options, command);
+    .action(async (input: string | undefined, given: RewriteCommandOptions) => {
+      const { options, baseModel, config, files, warnings } = await layered(given);
+      naming(files, () => refuseContradictions(options, given, command));
       if (options.output === '-' && isatty(1)) throw errors.terminal();
-      const job = toJob(input, options);
+      const model = input ?? (baseModel === undefined ? undefined : modelOf(baseModel));
+      if (model === undefined) throw errors.commandLine("missing required argument 'model'", 'diffx rewrite');
+      const job = { ...toJob(model, options), warnings };
       // The job does so too; here it is said before the compiler is loaded.
-      resolveOptions(job);
-      return submit('rewrite', job, options);
+      naming(files, () => resolveOptions(job));
+      const updated = config && (await updatedBeside(config, job.output, options.outputDir));
+      return submit('rewrite', updated ? { ...job, config: updated } : job, given);
     });
   for (const name of NORM_OPTIONS) {
     command.on(`option:${name}`, () => command.setOptionValue(given(name), true));
   }
+}
+
+/** The updated configuration, in the folder of the model; none beside standard output. */
+async function updatedBeside(config: ConfigFile, output: string, outputDir: string | undefined) {
+  if (output === '-') return undefined;
+  const { UPDATED_NAME, updatedConfig } = await import('../../config/index.js');
+  const file = path.join(path.dirname(output), UPDATED_NAME);
+  return { path: file, text: updatedConfig(config, outputDir ?? output) };
 }
 
 function addRewriteOptions(command: Command): void {
@@ -125,6 +152,11 @@ function addRewriteOptions(command: Command): void {
 function list(names: readonly string[]): string {
   return `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }
+/** Each also has a form with `--no-`, for what a configuration file sets. */
+const SWITCHES = [
+  ...['split-heads', 'zero-init', 'mirror-weights', 'allow-partial', 'mix-input', 'strict-weights'],
+  ...['verify', 'force'],
+];
 
 const NORM_EPS = numberOption('--norm-eps', 'a number between 0 and 1');
 
@@ -132,7 +164,12 @@ const NORM_EPS = numberOption('--norm-eps', 'a number between 0 and 1');
 const NORM_OPTIONS = ['sublayer-norm', 'no-sublayer-norm'] as const;
 const given = (name: (typeof NORM_OPTIONS)[number]) => `given:${name}`;
 
-function refuseContradictions(options: RewriteCommandOptions, command: Command): void {
+/** @param typed what was given on the command line itself */
+function refuseContradictions(
+  options: RewriteCommandOptions,
+  typed: RewriteCommandOptions,
+  command: Command,
+): void {
   const { init, zeroInit, mirrorWeights, normEps, sublayerNorm } = options;
   const contradicts = (first: string, second: string, why: string) => {
     throw errors.contradiction(first, second, why);
@@ -146,15 +183,17 @@ function refuseContradictions(options: RewriteCommandOptions, command: Command):
     contradicts('--sublayer-norm', '--no-sublayer-norm', 'there is a norm or there is none');
   if (normEps !== undefined && sublayerNorm === false)
     contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
-  if (options.strictWeights && options.weights === undefined)
+  if (typed.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
   const { saveWeights, output } = options;
   if (saveWeights !== undefined && output !== undefined && path.resolve(saveWeights) === path.resolve(output))
     contradicts(`-o ${output}`, `--save-weights ${saveWeights}`, 'they are one file');
-  if (options.stripPrefix !== undefined && options.saveWeights === undefined)
+  if (typed.output !== undefined && typed.outputDir !== undefined)
+    contradicts('--output', '--output-dir', 'there is one place to write to');
+  if (typed.stripPrefix !== undefined && options.saveWeights === undefined)
     throw errors.needs('--strip-prefix', '--save-weights');
-  if (!options.verify && options.ep) throw errors.needs('--ep', '--verify');
-  if (!options.verify && options.requireEp) throw errors.needs('--require-ep', '--verify');
+  if (!options.verify && typed.ep) throw errors.needs('--ep', '--verify');
+  if (!options.verify && typed.requireEp) throw errors.needs('--require-ep', '--verify');
   settleProviders(options);
   if (options.output === '-' && options.json) contradicts('--json', '-o -', 'both want standard output');
 }
@@ -176,7 +215,8 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
   const mode = options.zeroInit ? 'zero' : options.mirrorWeights ? 'mirror' : init;
   return {
     input,
-    output: options.output ?? defaultOutput(input),
+    output: options.output ?? outputIn(options.outputDir, input),
+    makeFolder: options.output === undefined && options.outputDir !== undefined,
     verify: options.verify ?? false,
     ...defined({ ep: options.ep, requireEp: options.requireEp }),
     force: options.force ?? false,
@@ -202,6 +242,10 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
       dumpFolder: options.dumpDir,
     }),
   };
+}
+
+function outputIn(folder: string | undefined, input: string): string {
+  return folder === undefined ? defaultOutput(input) : path.join(folder, path.basename(input));
 }
 
 /** `model.onnx` gives `model.diff.onnx` beside it. */

@@ -9,6 +9,7 @@ import {
   type ProviderOptions,
   settleProviders,
 } from './options';
+import { workingSettings } from './working-config';
 
 interface VerifyOptions extends CommonOptions, ProviderOptions {
   readonly inputs?: string;
@@ -27,6 +28,12 @@ Examples:
 
 Exit codes: 0 verified, 1 not verified, 2 a model that cannot be read or does not run, 4 a provider that is not available
 or that did not do the work`;
+
+/** What the configuration file of the working directory says of a verification. */
+async function fromWorkingConfig(): Promise<VerifyOptions> {
+  const { atol, ep } = await workingSettings();
+  return { ...(atol === undefined ? {} : { atol }), ...(ep === undefined ? {} : { ep: [ep].flat() }) };
+}
 
 /** `diffx verify`. */
 export function addVerify(program: Command, submit: Submit): void {
@@ -55,7 +62,8 @@ export function addVerify(program: Command, submit: Submit): void {
   addProviderOptions(command);
   addCommonOptions(command, 'say nothing; the exit code tells')
     .addHelpText('after', EXAMPLES)
-    .action((original: string, rewritten: string, options: VerifyOptions) => {
+    .action(async (original: string, rewritten: string, given: VerifyOptions) => {
+      const options = { ...(await fromWorkingConfig()), ...given };
       const { json, quiet, debug, ...settings } = options;
       const { atol = 0, rtol = 0, seed = 0 } = settings;
       settleProviders(settings);

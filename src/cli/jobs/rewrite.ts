@@ -6,7 +6,7 @@ import { describeMiss } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
 import { type WeightsFile, weightsOf } from '../../api/weights';
 import { errors } from '../../errors';
-import { type Output, readModel, writeFiles } from '../../onnx';
+import { memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { isStream } from '../../onnx/atomic';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -30,6 +30,7 @@ serve<'rewrite'>(async (job, ui) => {
   const targets = [
     ...(toFile ? [job.output] : []),
     ...(job.saveWeights === undefined ? [] : [job.saveWeights]),
+    ...(job.config ? [job.config.path] : []),
   ];
   const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
   if (taken !== undefined) throw errors.exists(taken);
@@ -37,16 +38,17 @@ serve<'rewrite'>(async (job, ui) => {
   const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
   const report = reportOf(output, job);
   const saved = weightsToSave(output, job);
-  const beside = saved ? [saved.output] : [];
-  const verification = await (job.verify
-    ? writeVerified(output, job, toFile, beside, ui)
-    : write(output, job, beside, ui));
+  const beside = [...(saved ? [saved.output] : []), ...(job.config ? [textOutput(job.config)] : [])];
+  const verification = await inFolder(job, () =>
+    job.verify ? writeVerified(output, job, toFile, beside, ui) : write(output, job, beside, ui),
+  );
   if (verification?.passed === false) return refused(job, verification, ui);
-  for (const warning of warningsOf(output, job.weights)) ui.warn(warning);
+  for (const warning of [...(job.warnings ?? []), ...warningsOf(output, job.weights)]) ui.warn(warning);
   const done: RewriteReport = {
     ...report,
     bytes: toFile ? sizeOf(job.output) : rewrittenBytes(output).length,
     saved: saved?.saved ?? null,
+    config: job.config?.path ?? null,
     milliseconds: Math.round(performance.now() - started),
   };
   const text = rewriteText(done, ui);
@@ -56,6 +58,35 @@ serve<'rewrite'>(async (job, ui) => {
     outputTaken: job.output === '-',
   };
 });
+
+function textOutput({ path: target, text }: { path: string; text: string }): Output {
+  return { path: target, bytes: memoryBytes(Buffer.from(text)) };
+}
+
+/** Makes the folder of the output, and takes it away again where nothing comes of it. */
+async function inFolder<T extends VerifyReport | undefined>(
+  { makeFolder, output }: RewriteJob,
+  step: () => Promise<T> | T,
+): Promise<T> {
+  const made = makeFolder ? newFolder(path.dirname(output)) : undefined;
+  let done = false;
+  try {
+    const result = await step();
+    done = result?.passed !== false;
+    return result;
+  } finally {
+    if (made !== undefined && !done) fs.rmSync(made, { recursive: true, force: true });
+  }
+}
+
+/** The first folder that had to be made; undefined where it was there. */
+function newFolder(folder: string): string | undefined {
+  try {
+    return fs.mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw errors.unwritable(folder, (error as Error).message);
+  }
+}
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
   const { saveWeights, stripPrefix } = job;
@@ -127,7 +158,7 @@ function refused(job: RewriteJob, verification: VerifyReport, ui: Ui): JobResult
 }
 
 /** What is known when all is written. */
-type Measured = 'bytes' | 'saved' | 'milliseconds';
+type Measured = 'bytes' | 'saved' | 'config' | 'milliseconds';
 
 /** Worked out before anything is written: the output may take the place of the input. */
 function reportOf(output: RewriteOutput, job: RewriteJob): Omit<RewriteReport, Measured> {

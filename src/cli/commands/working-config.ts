@@ -1,0 +1,28 @@
+import * as fs from 'node:fs';
+import type { Settings } from '../../config';
+
+/**
+ * What the `diffx.config` file of the working directory says; nothing where there is none. The reader is loaded only
+ * where there is one.
+ * @throws DiffxError of configuration files
+ */
+export async function workingSettings(): Promise<Settings> {
+  if (!hasWorkingConfig()) return {};
+  const { readWorkingConfig } = await import('../../config/index.js');
+  return readWorkingConfig('.')?.settings ?? {};
+}
+
+/**
+ * The same, with the file of `--config` over it.
+ * @throws DiffxError of configuration files
+ */
+export async function fileSettings(config: string | undefined): Promise<Settings> {
+  const below = await workingSettings();
+  if (config === undefined) return below;
+  const { readConfig } = await import('../../config/index.js');
+  return { ...below, ...readConfig(config, 'axolotl').settings };
+}
+
+export function hasWorkingConfig(): boolean {
+  return fs.readdirSync('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
+}

@@ -1,0 +1,47 @@
+/**
+ * The JSON Schemas in `schemas/` are those of the code. With UPDATE_SCHEMAS=1 they are written as they are now.
+ */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { jsonSchema } from '../../src/config';
+
+const FILES = [
+  ['working', 'diffx.config.schema.json'],
+  ['axolotl', 'axolotl.schema.json'],
+] as const;
+
+type Schema = {
+  properties: Record<string, Schema>;
+  additionalProperties?: boolean;
+  type?: string;
+  enum?: string[];
+};
+
+test.each(FILES)('%s', (kind, name) => {
+  const file = path.join(__dirname, '../../schemas', name);
+  const schema = jsonSchema(kind);
+  if (process.env['UPDATE_SCHEMAS']) fs.writeFileSync(file, `${JSON.stringify(schema, null, 2)}\n`);
+  expect(JSON.parse(fs.readFileSync(file, 'utf8'))).toEqual(schema);
+});
+
+test('both know the keys of the original converter, with their types', () => {
+  for (const [kind] of FILES) {
+    const { properties } = jsonSchema(kind) as Schema;
+    expect(properties['base_model']?.type).toBe('string');
+    expect(properties['split_heads']?.type).toBe('boolean');
+    expect(properties['diff_attn_warmup_steps']?.type).toBe('integer');
+    expect(properties['plugins']?.type).toBe('array');
+  }
+});
+
+test('unknown keys are allowed in the file of axolotl alone, and not in its section of diffx', () => {
+  const [working, axolotl] = FILES.map(([kind]) => jsonSchema(kind) as Schema);
+  expect([working?.additionalProperties, axolotl?.additionalProperties]).toEqual([false, true]);
+  expect(axolotl?.properties['diffx']?.additionalProperties).toBe(false);
+  expect(axolotl?.properties['diffx']?.properties['init']?.enum).toEqual([
+    'random',
+    'zero',
+    'mirror',
+    'preserve',
+  ]);
+});
