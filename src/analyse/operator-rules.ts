@@ -63,7 +63,6 @@ const SAME_SHAPE = [
   'Trilu',
   'QuantizeLinear',
   'DequantizeLinear',
-  'DynamicQuantizeLinear',
   'SimplifiedLayerNormalization',
   'SkipLayerNormalization',
   'SkipSimplifiedLayerNormalization',
@@ -119,6 +118,11 @@ function sameShape(context: RuleContext): readonly Fact[] {
   const fact = { shape: context.shape(0) };
   const through = context.node.is('Cast', 'Identity', 'CastLike');
   return [through ? { ...fact, elements: context.elements(0) } : fact];
+}
+
+/** The quantized numbers, and one scale and one zero point for all. */
+function quantizing(context: RuleContext): readonly Fact[] {
+  return [{ shape: context.shape(0) }, { shape: [] }, { shape: [] }];
 }
 
 function broadcasting(context: RuleContext): readonly Fact[] {
@@ -220,6 +224,7 @@ function nonZero({ node, fact, model }: RuleContext): readonly Fact[] {
 
 const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules, ...spatialRules }));
 for (const op of SAME_SHAPE) rules.set(op, sameShape);
+rules.set('DynamicQuantizeLinear', quantizing);
 for (const op of BROADCAST) rules.set(op, broadcasting);
 for (const op of REDUCE) rules.set(op, reduce);
 for (const op of [

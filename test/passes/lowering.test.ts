@@ -3,20 +3,31 @@
  * computed in float64 from the maps and values of the model itself.
  */
 
+import { join } from 'node:path';
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
 import { projectedSides } from '../../src/attention/site';
 import {
   type Array64,
+  array64,
   differentialAttention,
   repeatHeads,
   splitDifferentialAttention,
+  storedHeads,
 } from '../../src/verify/reference';
 import { forms } from '../support/attention-forms';
-import { randomFill } from '../support/fixtures';
+import { randomFill, temporaryFolder } from '../support/fixtures';
 import { inWords } from '../support/found';
 import { exposing, modelPath, textBytes } from '../support/models';
 import { asHeads, lambdaIn, secondFill } from '../support/reference';
-import { expectClose, floatTensor, numbersOf, runModel, type Tensor } from '../support/run';
+import {
+  expectClose,
+  floatTensor,
+  numbersOf,
+  runModel,
+  type Tensor,
+  type Tensors,
+  writeTensors,
+} from '../support/run';
 
 const [B, S, E] = [2, 3, 8];
 const EPSILON = 1e-3;
@@ -32,7 +43,34 @@ const modes: readonly RewriteFileSettings[] = [
   { normEps: EPSILON },
   { splitHeads: true, sublayerNorm: false },
   { splitHeads: true, normEps: EPSILON },
+  { preset: 'paper', normEps: EPSILON },
+  { preset: 'diffllama', normEps: EPSILON },
+  { preset: 'v2' },
 ].flatMap((settings) => [settings, { ...settings, emit: 'inline' }]);
+
+const isSplit = ({ splitHeads, preset }: RewriteFileSettings) =>
+  splitHeads === true || preset === 'paper' || preset === 'diffllama';
+
+let files = 0;
+function checkpoint(tensors: Tensors): string {
+  const file = join(temporaryFolder(), `lambda-${files++}.safetensors`);
+  writeTensors(file, tensors);
+  return file;
+}
+
+/** sigmoid(x W), [B, heads, S, 1]. */
+function lambdaPerToken(W: Tensor): Array64 {
+  const [heads = 0] = W.shape;
+  const [weights, input] = [numbersOf(W), numbersOf(x)];
+  const lambda = Array.from({ length: B * heads * S }, (_, i) => {
+    const [token, head, batch] = [i % S, Math.floor(i / S) % heads, Math.floor(i / (S * heads))];
+    let logit = 0;
+    for (let e = 0; e < E; e++)
+      logit += (input[(batch * S + token) * E + e] ?? 0) * (weights[head * E + e] ?? 0);
+    return 1 / (1 + Math.exp(-logit));
+  });
+  return array64([B, heads, S, 1], lambda);
+}
 
 describe.each(forms)('$what', (form) => {
   const { text, heads, kvHeads, width, values } = form;
@@ -47,8 +85,15 @@ describe.each(forms)('$what', (form) => {
   });
 
   const check = async (settings: RewriteFileSettings) => {
-    const output = rewriteModel(path, { ...settings, seed: 3 });
-    const lambda = lambdaIn(output.model);
+    const { preset = 'axolotl' } = settings;
+    const v2 = preset === 'v2';
+    const W = floatTensor(
+      [heads, E],
+      randomFill(7)('W', heads * E).map((value) => 3 * value),
+    );
+    const weights = v2 ? { weights: checkpoint({ 'layers.0.attn.lambda_proj.weight': W }) } : {};
+    const output = rewriteModel(path, { ...settings, ...weights, seed: 3 });
+    const lambda = v2 ? lambdaPerToken(W) : lambdaIn(output.model);
     const names = [values.A ?? '', values.V, values.C];
     const [original, rewritten] = await Promise.all([
       valuesOf(textBytes(text), names),
@@ -57,17 +102,21 @@ describe.each(forms)('$what', (form) => {
     const parameters = {
       lambda,
       mix: 1,
-      norm: settings.sublayerNorm === false ? undefined : { eps: EPSILON },
-      timesOneMinusLambdaInit: undefined,
+      norm: v2 || settings.sublayerNorm === false ? undefined : { eps: EPSILON },
+      // The first layer.
+      timesOneMinusLambdaInit: preset === 'paper' || preset === 'diffllama' ? 0.2 : undefined,
       gain: 1,
     };
     const A1_BHST = asHeads(original[values.A ?? ''], B, heads);
     const V_BGTD = asHeads(original[values.V], B, valueHeads(original[values.V]));
     let expected: Array64;
-    if (settings.splitHeads) {
-      expected = splitDifferentialAttention({ ...parameters, A_BHST: A1_BHST, V_BGTD, pairing: 'halves' });
+    if (isSplit(settings)) {
+      const pairing = preset === 'paper' ? 'adjacent' : 'halves';
+      const stored = storedHeads(V_BGTD, kvHeads);
+      expected = splitDifferentialAttention({ ...parameters, A_BHST: A1_BHST, V_BGTD: stored, pairing });
     } else {
-      const negative = textBytes(text, secondFill(form, output.model, E));
+      const second = v2 ? { query: form.query } : form;
+      const negative = textBytes(text, secondFill(second, output.model, E));
       const A2_BHST = asHeads((await valuesOf(negative, names))[values.A ?? ''], B, heads);
       expected = differentialAttention({
         ...parameters,
@@ -80,10 +129,7 @@ describe.each(forms)('$what', (form) => {
     expect(C?.shape).toEqual(original[values.C]?.shape);
     expectClose({ C: C as Tensor }, { C: floatTensor(C?.shape ?? [], expected.data) }, 1e-5);
   };
-  const [duplicate, split] = [
-    modes.filter(({ splitHeads }) => !splitHeads),
-    modes.filter(({ splitHeads }) => splitHeads),
-  ];
+  const [duplicate, split] = [modes.filter((settings) => !isSplit(settings)), modes.filter(isSplit)];
   test.each(duplicate)('%j', check);
   if (kvHeads % 2 === 0) test.each(split)('%j', check);
 
@@ -100,11 +146,12 @@ describe.each(forms)('$what', (form) => {
     });
   }
 
-  test.each([{ init: 'zero', sublayerNorm: false }, { init: 'preserve' }])(
-    '%j keeps the function',
-    async (settings) => {
-      const rewritten = rewrittenBytes(rewriteModel(path, settings)).read();
-      expectClose(await valuesOf(rewritten, ['y']), await valuesOf(textBytes(text), ['y']), 1e-5);
-    },
-  );
+  test.each([
+    { init: 'zero', sublayerNorm: false },
+    { init: 'preserve' },
+    { preset: 'v2', init: 'preserve' },
+  ])('%j keeps the function', async (settings) => {
+    const rewritten = rewrittenBytes(rewriteModel(path, settings)).read();
+    expectClose(await valuesOf(rewritten, ['y']), await valuesOf(textBytes(text), ['y']), 1e-5);
+  });
 });

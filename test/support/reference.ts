@@ -28,11 +28,11 @@ export function lambdaIn(model: Model, path?: string): number {
 
 /**
  * A filling in which queries and keys of the original have the second weights of a rewritten model: the original then
- * computes the second map, without the rewriter.
+ * computes the second map, without the rewriter. Keys that are not named keep their own.
  * @param inFeatures width of what is projected
  */
 export function secondFill(
-  { query, key }: { readonly query: StoredColumns; readonly key: StoredColumns },
+  { query, key }: { readonly query: StoredColumns; readonly key?: StoredColumns },
   model: Model,
   inFeatures: number,
 ): Fill {
@@ -40,6 +40,7 @@ export function secondFill(
   return (name, count) => {
     const values = Array.from(first(name, count));
     for (const [side, stored] of Object.entries({ q: query, k: key })) {
+      if (!stored) continue;
       const { weight, bias, columns, order, outFirst } = stored;
       if (name === weight) {
         const second = parameter(model, `${side}2_proj.weight`);
