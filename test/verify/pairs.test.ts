@@ -3,6 +3,7 @@ import type { RewriteFileSettings } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
 import type { CheckName, VerifyReport } from '../../src/verify/report';
 import { openGolden } from '../support/fixtures';
+import { goldenSettings } from '../support/golden';
 import { checkOf, findingsOf, pairOf, pairOfModel, type WrittenPair } from './support/pairs';
 
 const STILL: readonly CheckName[] = ['record', 'structure', 'parameters'];
@@ -19,6 +20,11 @@ const settings: [string, RewriteFileSettings, readonly CheckName[]][] = [
   ['split', { splitHeads: true }, SPLIT],
   ['split mirror', { splitHeads: true, init: 'mirror', emit: 'inline' }, SPLIT],
   ['layer 0 alone', { layers: '0' }, DUPLICATE],
+  ['paper, mirror', { preset: 'paper', init: 'mirror' }, SPLIT],
+  ['diffllama, inline', { preset: 'diffllama', emit: 'inline' }, SPLIT],
+  ['v2', { preset: 'v2' }, DUPLICATE],
+  ['v2 mirror, inline', { preset: 'v2', init: 'mirror', emit: 'inline', mixInput: true }, DUPLICATE],
+  ['v2 preserve', { preset: 'v2', init: 'preserve' }, KEEPING],
 ];
 
 const exported = [
@@ -89,12 +95,24 @@ test('both layers are compared with every input, with the stored parameters and 
   expect(compared).toBe(2 * report.cases.length * (2 * 2 + 1));
 });
 
-test.each(['torchscript', 'dynamo'] as const)('a trained checkpoint in a %s export', async (exporter) => {
-  const golden = openGolden('base-kv2/axolotl-trained');
-  const report = await verified(pairOfModel(golden.models[exporter], { weights: golden.attention }));
-  expectPassed(report, DUPLICATE);
+const trained: [string, readonly CheckName[], number][] = [
   // q, k and their seconds, four vectors, lambda_init and the norm of each layer
-  expect(checkOf(report, 'parameters').compared).toBeGreaterThanOrEqual(golden.settings.layers * 10);
+  ['axolotl-trained', DUPLICATE, 10],
+  ['paper-split', SPLIT, 8],
+  ['diffllama-split', SPLIT, 7],
+  ['v2', DUPLICATE, 4],
+];
+
+describe.each(trained)('the trained checkpoint %s', (name, checks, parameters) => {
+  test.each(['torchscript', 'dynamo'] as const)('in a %s export', async (exporter) => {
+    const golden = openGolden(`base-kv2/${name}`);
+    const settings = { ...goldenSettings(golden.settings), weights: golden.attention };
+    const report = await verified(pairOfModel(golden.models[exporter], settings));
+    expectPassed(report, checks);
+    expect(checkOf(report, 'parameters').compared).toBeGreaterThanOrEqual(
+      golden.settings.layers * parameters,
+    );
+  });
 });
 
 test('a checkpoint over zeros no longer keeps the function', async () => {

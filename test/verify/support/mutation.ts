@@ -42,6 +42,22 @@ export const models = {
   /** With the warm-up input. */
   mixed: rewritten('llama-dec-dy18-sdpa', { mixInput: true, init: 'preserve' }),
   mixedInline: rewritten('bert-enc-dy23-sdpa', { mixInput: true, sublayerNorm: false, ...inline }),
+  /** Adjacent heads, and the factor (1 - lambda_init). */
+  paper: rewritten('bert-enc-dy18-eager', { preset: 'paper' }),
+  paperInline: rewritten('bert-enc-dy18-eager', { preset: 'paper', ...inline }),
+  paperGrouped: rewritten('llama-dec-dy18-sdpa', { preset: 'paper' }),
+  paperOutputs: rewritten('bert-enc-dy23-sdpa', { preset: 'paper' }),
+  paperMirror: rewritten('bert-enc-dy18-eager', { preset: 'paper', init: 'mirror' }),
+  /** A norm without weight. */
+  diffllama: rewritten('llama-dec-dy18-sdpa', { preset: 'diffllama' }),
+  diffllamaInline: rewritten('llama-dec-dy18-sdpa', { preset: 'diffllama', ...inline }),
+  /** lambda of each token and head, and queries alone twice. */
+  v2: rewritten('bert-enc-dy18-eager', { preset: 'v2' }),
+  v2Inline: rewritten('bert-enc-dy18-eager', { preset: 'v2', ...inline }),
+  v2Probabilities: rewritten('llama-dec-dy18-sdpa', { preset: 'v2' }),
+  v2Outputs: rewritten('bert-enc-dy23-sdpa', { preset: 'v2' }),
+  v2Preserve: rewritten('llama-dec-dy18-sdpa', { preset: 'v2', init: 'preserve' }),
+  v2Cached: rewritten('llama-past-dy18-sdpa', { preset: 'v2' }),
   /** With a cache. */
   cached: rewritten('llama-past-dy18-sdpa'),
   cachedOutputs: rewritten('llama-past-dy23-sdpa'),
