@@ -1,4 +1,5 @@
 import { passes } from '../../passes';
+import type { Candidate } from '../analyse';
 import { findAttention, type LocatedSite, type Miss } from '../attention/find';
 import { pathKind, pathNumbers } from '../attention/path';
 import { type RewriteRecord, readRecord } from '../attention/record';
@@ -29,12 +30,20 @@ export function inspectModel(path: string): Inspection {
     file: fileFacts(model),
     attentions: sites.map((site, index) => describeSite(site, index, depthOf(site))),
     notUnderstood: found.misses.filter(({ candidate }) => rest.has(candidate)).map(describeMiss),
+    otherSoftmaxes: otherSoftmaxes(model, candidates),
     differential: record
       ? describeDifferential(model, record)
       : itself === undefined
         ? null
         : { by: 'model', how: itself },
   };
+}
+
+function otherSoftmaxes(model: Model, candidates: readonly Candidate[]): string[] {
+  const anchors = new Set(candidates.map(({ anchor }) => anchor));
+  return [...model.scopes()].flatMap(({ nodes }) =>
+    nodes.filter((node) => node.is('Softmax') && !anchors.has(node)).map(({ label }) => label),
+  );
 }
 
 /** Why a model that diffx has no record of is differential all the same. */

@@ -26,6 +26,14 @@ export function inspectionText(inspection: Inspection, options: InspectionTextOp
   if (attentions.length > 0) parts.push(attentionLines(attentions, options));
   if (options.explain) parts.push(...attentions.map((attention) => bindingLines(attention, options)));
   if (notUnderstood.length > 0) parts.push(notUnderstoodLines(notUnderstood, options));
+  if (options.explain && inspection.otherSoftmaxes.length > 0) {
+    const { otherSoftmaxes } = inspection;
+    const names = otherSoftmaxes.map((label) => `  '${printable(label)}'`);
+    parts.push([
+      `${plural(otherSoftmaxes.length, 'softmax', 'softmaxes')} that ${otherSoftmaxes.length === 1 ? 'is' : 'are'} no attention`,
+      ...names,
+    ]);
+  }
   if (attentions.length + notUnderstood.length === 0 && !differential) parts.push(['No attention found.']);
   return parts.flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
 }

@@ -7,6 +7,8 @@ export interface Inspection {
   readonly attentions: readonly InspectedAttention[];
   /** What looks like attention and was not understood. */
   readonly notUnderstood: readonly NotUnderstood[];
+  /** Softmax operators that are no attention: classifiers, routers, gates. A rewrite leaves them alone. */
+  readonly otherSoftmaxes: readonly string[];
   /** Set where the model is a differential transformer, in part or as a whole. */
   readonly differential: DifferentialByDiffx | DifferentialByItself | null;
 }

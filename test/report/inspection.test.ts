@@ -48,6 +48,21 @@ test('a model without attention says so', () => {
   expect(inspectionText(inspection).at(-1)).toBe('No attention found.');
 });
 
+test('a softmax that is no attention is named where everything is explained', () => {
+  const model = `<ir_version: 8, opset_import: ["": 17]>
+    g (float[N, 8] x) => (float[N, 8] y) <float[8, 8] w = {...}> {
+      l = MatMul (x, w)
+      ["classes"] y = Softmax (l)
+    }`;
+  const inspection = inspectModel(modelPath(textBytes(model)));
+  expect(inspection.otherSoftmaxes).toEqual(['classes']);
+  expect(inspectionText(inspection).join('\n')).not.toContain('classes');
+  expect(inspectionText(inspection, { explain: true }).join('\n')).toContain(
+    "1 softmax that is no attention\n  'classes'",
+  );
+  expect(inspect('bert-enc-ts17-sdpa').otherSoftmaxes).toEqual([]);
+});
+
 test('lambda is computed from the parameters that are stored', () => {
   const { model } = openExport('llama-dec-ts17-sdpa');
   const zero = inspectModel(modelPath(rewriteToBytes(model, { init: 'zero', normEps: 1e-3 }))).differential;
