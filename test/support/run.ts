@@ -4,7 +4,7 @@ import { memoryBytes } from '../../src/onnx';
 import { DataType } from '../../src/onnx/data-types';
 import { encodeFloats, isFloatType } from '../../src/onnx/floats';
 import { compareTensors } from '../../src/verify/compare';
-import { withSession } from '../../src/verify/session';
+import { type Session, withSession } from '../../src/verify/session';
 import {
   elementCount,
   type Tensor,
@@ -71,12 +71,18 @@ export async function runModel(
   { outputs, optimization = 'all' }: RunOptions = {},
 ): Promise<Tensors> {
   return withSession(model, { threads: 1, optimization }, (session) => {
-    const fitting = session.inputs.flatMap(({ name, dtype }): [string, Tensor][] => {
+    return session.run(fittingFeeds(session, feeds), outputs);
+  });
+}
+
+/** The feeds that a model has inputs for, in the floating-point types of these. */
+export function fittingFeeds({ inputs }: Pick<Session, 'inputs'>, feeds: Tensors): Tensors {
+  return Object.fromEntries(
+    inputs.flatMap(({ name, dtype }): [string, Tensor][] => {
       const tensor = feeds[name];
       return tensor ? [[name, converted(tensor, dtype)]] : [];
-    });
-    return session.run(Object.fromEntries(fitting), outputs);
-  });
+    }),
+  );
 }
 
 /** The largest difference of two tensors; fails where they cannot be compared at all. */
