@@ -210,6 +210,15 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
+    what: 'a key weight that is scaled by another constant',
+    code: 'weight-not-constant',
+    node: 'k_proj',
+    says: "'gated'",
+    change: [
+      [line('k_proj'), `["gated"] wk = Mul (${weight('k_proj')}, scale)\n["k_proj"] k = MatMul (x, wk)`],
+    ],
+  },
+  {
     what: 'columns of a packed layer that are scaled each in its own way',
     code: 'columns-mixed',
     node: 'uneven',
@@ -339,5 +348,40 @@ describe('a softmax that is no attention is never a candidate', () => {
       sites: ['layers.0.attn: 2/2 x 4'],
       misses: [],
     });
+  });
+});
+
+describe('what is understood, and cannot be written: refused, and the model is as it was', () => {
+  const refused: Record<string, { change: readonly (readonly [string, string])[]; says: readonly string[] }> =
+    {
+      'projected keys that are an output, with heads and widths on one axis': {
+        change: [['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, S, 8] k)']],
+        says: ['cache', "'k_proj'", 'a present with heads on an axis of its own'],
+      },
+      'keys that two attentions share': {
+        change: [
+          ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, 4] C2)'],
+          [
+            line('attended'),
+            `${line('attended')}
+           ["q2"] other = MatMul (x, ${weight('v_proj')})
+           ["q2_split"] other4 = Reshape (other, split)
+           ["q2_heads"] Q2 = Transpose <perm = [0, 2, 1, 3]> (other4)
+           ["scores2"] raw2 = MatMul (Q2, K)
+           ["softmax2"] A2 = Softmax <axis = -1> (raw2)
+           ["attended2"] C2 = MatMul (A2, V)`,
+          ],
+        ],
+        says: ['shared-keys', "'k_proj'", 'keys of its own'],
+      },
+    };
+  test.each(Object.entries(refused))('%s', (_what, { change, says }) => {
+    const model = textModel(variant(ATTENTION, change));
+    const before = modelText(model);
+    const inputs = { sourceHash: () => '', version: 'test' };
+    const error = thrownBy(() => runRewrite(model, passes, resolveOptions({}), inputs));
+    expect(error).toMatchObject({ code: 'unrewritten', exitCode: 3 });
+    for (const part of says) expect(error.message).toContain(part);
+    expect(modelText(model)).toBe(before);
   });
 });

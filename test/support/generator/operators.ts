@@ -213,9 +213,9 @@ function groupQueryAttention(
   const outside = turnsInside ? { ...inputs, turning: undefined } : inputs;
   const { q, k, v } = operands(graph, plan, layer, path, x, x, outside);
   const heads = headLabels(plan);
-  const Q = flatHeads(graph, q, [...heads, 'd']);
-  const K = flatHeads(graph, k, ['g', 'd']);
-  const V = flatHeads(graph, v, ['g', 'e']);
+  const Q = ofKnownWidth(graph, flatHeads(graph, q, [...heads, 'd']));
+  const K = ofKnownWidth(graph, flatHeads(graph, k, ['g', 'd']));
+  const V = ofKnownWidth(graph, flatHeads(graph, v, ['g', 'e']));
   const width = plan.width / 2;
   const table = (f: (angle: number) => number) =>
     turnsInside ? graph.floats([LONGEST, width], tableOf(f, 0, LONGEST, plan.width, width)) : undefined;
@@ -240,6 +240,11 @@ function groupQueryAttention(
     },
   );
   return results(names, Q, [['B'], ['S'], [...heads, 'e']]);
+}
+
+/** ONNX Runtime takes keys of unknown rank for none, and queries for all three packed. */
+function ofKnownWidth(graph: GraphWriter, value: Labelled): Labelled {
+  return graph.like(value, 'Reshape', [graph.ints([0, 0, graph.size(value.axes[2] ?? [])])]);
 }
 
 function packedAttention(
