@@ -24,9 +24,12 @@ const AGGREGATED = [
 ];
 
 /** The metrics of a layer from its parameters; undefined where it has no lambda vectors. */
-export function parameterMetrics(model: Model, { path }: NumberedLayer): ParameterMetrics | undefined {
+export function parameterMetrics(
+  model: Model,
+  { path }: Pick<NumberedLayer, 'path'>,
+): ParameterMetrics | undefined {
   const vectors = ['lambda_q1', 'lambda_k1', 'lambda_q2', 'lambda_k2', 'lambda_init'].map((suffix) =>
-    numbers(model, `${path}.${suffix}`),
+    storedNumbers(model, `${path}.${suffix}`),
   );
   const [q1, k1, q2, k2, init] = vectors;
   const lambdaInit = init?.[0];
@@ -68,7 +71,8 @@ export function aggregates(
   );
 }
 
-function numbers(model: Model, name: string): readonly number[] | undefined {
+/** The numbers of a stored parameter; undefined where there is none. */
+export function storedNumbers(model: Model, name: string): readonly number[] | undefined {
   const tensor = model.graph.values.get(name)?.initializer;
   const type = tensor?.dataType;
   return tensor && isFloatType(type) ? [...decodeFloats(type, model.bytes(tensor))] : undefined;

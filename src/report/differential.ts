@@ -1,7 +1,7 @@
 import { type Candidate, dataInputs } from '../analyse';
 import { DOMAIN, type RewriteRecord, type RewrittenLayer } from '../attention/record';
 import type { Model, Node, Value } from '../ir';
-import { decodeFloats, isFloatType } from '../onnx/floats';
+import { parameterMetrics, storedNumbers } from '../monitor/parameter-metrics';
 import type { DifferentialByDiffx, DifferentialLayer } from './inspection';
 
 /** What a model that diffx rewrote says of itself, with lambda as its parameters are now. */
@@ -21,33 +21,12 @@ export function describeLayer(model: Model, layer: RewrittenLayer): Differential
   const { path, depth, form, node, heads, kvHeads, headWidth, valueWidth, epsilon } = layer;
   return {
     ...{ path, depth, form, node, heads, kvHeads, headWidth, valueWidth },
-    lambda: lambdaOf(model, path) ?? null,
+    lambda: parameterMetrics(model, layer)?.lambda_full ?? null,
     lambdaPerToken: model.graph.values.has(`${path}.lambda_proj.weight`),
-    lambdaInit: parameter(model, `${path}.lambda_init`)?.[0] ?? null,
+    lambdaInit: storedNumbers(model, `${path}.lambda_init`)?.[0] ?? null,
     // A float32 attribute: the digits behind the seventh say nothing.
     epsilon: epsilon === undefined ? null : Number(epsilon.toPrecision(7)),
   };
-}
-
-/** lambda = exp(lambda_q1 . lambda_k1) - exp(lambda_q2 . lambda_k2) + lambda_init, arXiv 2410.05258 equation 2. */
-function lambdaOf(model: Model, path: string): number | undefined {
-  const exponent = (n: 1 | 2) => {
-    const query = parameter(model, `${path}.lambda_q${n}`);
-    const key = parameter(model, `${path}.lambda_k${n}`);
-    if (!query || query.length !== key?.length) return undefined;
-    return Math.exp(query.reduce((sum, value, index) => sum + value * (key[index] ?? 0), 0));
-  };
-  const [first, second] = [exponent(1), exponent(2)];
-  const init = parameter(model, `${path}.lambda_init`)?.[0];
-  return first === undefined || second === undefined || init === undefined
-    ? undefined
-    : first - second + init;
-}
-
-function parameter(model: Model, name: string): readonly number[] | undefined {
-  const tensor = model.graph.values.get(name)?.initializer;
-  const type = tensor?.dataType;
-  return tensor && isFloatType(type) ? [...decodeFloats(type, model.bytes(tensor))] : undefined;
 }
 
 /** Names of the new parameters of an attention, behind its path: SPEC section 2. */

@@ -2,8 +2,15 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { monitorModel } from '../../src/api/monitor';
-import { type RewriteFileSettings, rewriteModel, writeRewritten } from '../../src/api/rewrite';
+import {
+  type RewriteFileSettings,
+  rewriteModel,
+  rewrittenBytes,
+  writeRewritten,
+} from '../../src/api/rewrite';
 import { openMonitoring, temporaryFolder } from '../support/fixtures';
+import { exposing, modelPath } from '../support/models';
+import { numbersOf, readTensors, runModel } from '../support/run';
 
 const fixture = openMonitoring();
 let written = 0;
@@ -81,3 +88,36 @@ test('a model with as many layers as are asked for, or one', async () => {
   expect(metrics['aggregate/lambda1_mean']).toBe(metrics['layer_1/lambda1']);
   expect(metrics['aggregate/lambda1_std']).toBeNaN();
 });
+
+/** A lambda for each token and head has a mean; what only vectors have is not there. */
+test.each(['torchscript', 'dynamo'] as const)(
+  'preset v2, %s: lambda_full is the mean of lambda',
+  async (by) => {
+    const output = rewriteModel(fixture.models[by], { preset: 'v2', seed: 3 });
+    const model = rewrittenBytes(output).read();
+    const logits = output.layers.map(({ start }) => start['lambda_logits'] ?? '');
+    const [inputs = ''] = fixture.rows;
+    const run = await runModel(exposing(model, logits), readTensors(inputs, 'input.'));
+    const means = logits.map((name) => {
+      const numbers = numbersOf(run[name]);
+      expect(numbers).toHaveLength(5 * 4); // tokens and heads
+      return numbers.reduce((sum, x) => sum + 1 / (1 + Math.exp(-x)), 0) / numbers.length;
+    });
+    const { logged } = await monitorModel(modelPath(model), { inputs: [inputs] });
+    const metrics = logged[0]?.metrics ?? {};
+    expect(metrics['layer_2/lambda_full']).toBeCloseTo(means[2] ?? Number.NaN, 6);
+    const mean = means.reduce((sum, x) => sum + x, 0) / means.length;
+    const squares = means.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+    expect(metrics['aggregate/lambda_full_mean']).toBeCloseTo(mean, 6);
+    expect(metrics['aggregate/lambda_full_std']).toBeCloseTo(Math.sqrt(squares / (means.length - 1)), 6);
+    const runMetrics = ['attn1_mean', 'attn1_std', 'attn2_mean', 'attn2_std'];
+    expect(Object.keys(metrics).sort()).toEqual(
+      [
+        ...[0, 2, 4].flatMap((layer) =>
+          [...runMetrics, 'lambda_full'].map((name) => `layer_${layer}/${name}`),
+        ),
+        ...['diff_attn_mix', 'lambda_full_mean', 'lambda_full_std'].map((name) => `aggregate/${name}`),
+      ].sort(),
+    );
+  },
+);

@@ -134,6 +134,8 @@ test.each<[string, RewriteFileSettings]>([
   ['albert-enc-dy18-sdpa', { init: 'mirror', emit: 'inline' }],
   ['bart-seq-ts17-sdpa', { splitHeads: true }],
   ['ms-gqa-rotary', { init: 'preserve' }],
+  ['llama-dec-ts17-sdpa', { preset: 'v2', mixInput: true }],
+  ['llama-dec-dy18-sdpa', { preset: 'paper' }],
 ])('%s %j is verified', async (name, settings) => {
   const { original, rewritten } = pairOf(name, { ...settings, monitorLayers: 2 });
   const report = await verifyModels(original, rewritten, { lengths: [5] });
