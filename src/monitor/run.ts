@@ -15,7 +15,7 @@ import { addLambdaMeans, addMonitoring, hasLambdaLogits, type NotMonitored } fro
 import { loadFeeds } from '../verify/feeds';
 import { type Session, withSession } from '../verify/session';
 import { type Tensor, toFloat64 } from '../verify/tensor';
-import { makeVariant } from '../verify/variants';
+import { makeVariant, threadsFor } from '../verify/variants';
 import { findBatches } from './batches';
 import { aggregates, type ParameterMetrics, parameterMetrics } from './parameter-metrics';
 import { warmUpMix } from './schedule';
@@ -84,7 +84,7 @@ export async function runMonitor(path: string, settings: MonitorSettings): Promi
   try {
     const mixInput = record.options.mixInput;
     const logged: LoggedStep[] = [];
-    const options = { name: path, refusedExitCode: ExitCode.usage };
+    const options = { name: path, refusedExitCode: ExitCode.usage, ...threadsFor(file) };
     await withSession(subject.model, options, async (session) => {
       for (const [index, batch] of batches.entries()) {
         const step = index + 1;

@@ -17,13 +17,10 @@ import { callsOf, showsMaps } from './split-operator';
 import { storedTensor } from './stored';
 import type { Tensor } from './tensor';
 import { type Tolerance, widenFor } from './tolerance';
-import { makeVariant, modelSize } from './variants';
+import { makeVariant, threadsFor } from './variants';
 import type { Pair, VerifySettings } from './verify';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
-
-/** Bytes up to which a model runs on one thread. */
-const SMALL = 16 * 2 ** 20;
 
 /** Where models run. */
 export interface RunPlace {
@@ -128,9 +125,7 @@ export class Bench {
 
   #sessionOptions(of: Model, profile: boolean) {
     const refusedExitCode = of === this.pair.original ? ExitCode.usage : ExitCode.verificationFailed;
-    // Starting threads takes longer than they save on a small model.
-    const threads = modelSize(of.file) <= SMALL ? { threads: 1 } : {};
-    return { name: of.file.path, refusedExitCode, ...threads, ...this.place, profile };
+    return { name: of.file.path, refusedExitCode, ...threadsFor(of.file), ...this.place, profile };
   }
 
   /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */

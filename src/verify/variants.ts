@@ -41,3 +41,11 @@ export function makeVariant(file: ModelFile, edit: (model: Model) => void, large
 export function modelSize(file: ModelFile): number {
   return file.externalFiles.reduce((all, location) => all + file.sideFile(location).length, file.size);
 }
+
+/** Bytes up to which a model runs on one thread: starting more takes longer than they save. */
+const SMALL = 16 * 2 ** 20;
+
+/** The session option for how many threads a model gets. */
+export function threadsFor(file: ModelFile): { readonly threads?: number } {
+  return modelSize(file) <= SMALL ? { threads: 1 } : {};
+}
