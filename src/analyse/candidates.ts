@@ -1,4 +1,4 @@
-import type { Model, Node, Value } from '../ir';
+import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../ir';
 import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
 import { type SoftmaxForm, softmaxForm } from './softmax';
@@ -52,7 +52,7 @@ const BARRIERS = new Set([
 export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
   const found: Candidate[] = [];
   let throughShapes: Dataflow | undefined;
-  for (const graph of model.scopes()) {
+  for (const graph of runScopes(model)) {
     for (const node of graph.nodes) {
       if (ATTENTION_OPERATORS[node.domain]?.includes(node.opType)) {
         found.push({ anchor: node, kind: 'operator', learned: false });
@@ -70,6 +70,21 @@ export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
     }
   }
   return found;
+}
+
+/** The main graph, the functions that are called, and the bodies in them. */
+function runScopes(model: Model): Graph[] {
+  const scopes = [...model.graph.scopes()];
+  const uncalled = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn]));
+  for (const scope of scopes) {
+    if (uncalled.size === 0) break;
+    for (const { domain, opType, overload } of scope.nodes) {
+      const key = functionKey(domain, opType, overload);
+      scopes.push(...(uncalled.get(key)?.body.scopes() ?? []));
+      uncalled.delete(key);
+    }
+  }
+  return scopes;
 }
 
 function isBetweenProducts({ node, input }: SoftmaxForm, dataflow: Dataflow): boolean {

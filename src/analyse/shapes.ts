@@ -1,4 +1,15 @@
-import { declaredShape, type Graph, type Model, type Node, type Value } from '../ir';
+import {
+  declaredShape,
+  filledAttribute,
+  functionKey,
+  type Graph,
+  keyOfFunction,
+  type LocalFunction,
+  type Model,
+  Node,
+  type Value,
+} from '../ir';
+import { derive } from '../onnx';
 import { constantTensor, smallConstant } from './constants';
 import { Dim } from './dim';
 import { type Fact, NOTHING, type RuleContext } from './facts';
@@ -11,7 +22,21 @@ import { operatorRule } from './operator-rules';
 export class Shapes {
   readonly #facts = new Map<Value, Fact>();
 
-  constructor(readonly model: Model) {
+  readonly #functions: ReadonlyMap<string, LocalFunction>;
+
+  /** @param call a call of a local function: then only its body is worked out, with what the call gives it */
+  constructor(
+    readonly model: Model,
+    call?: { readonly node: Node; readonly fn: LocalFunction; readonly facts: readonly Fact[] },
+  ) {
+    this.#functions = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn]));
+    if (call) {
+      call.fn.body.inputs.forEach((input, index) => {
+        this.#facts.set(input, call.facts[index] ?? NOTHING);
+      });
+      this.#visit(call.fn.body, call.node);
+      return;
+    }
     this.#visit(model.graph);
     for (const { body } of model.functions) this.#visit(body);
   }
@@ -59,10 +84,11 @@ export class Shapes {
     };
   }
 
-  #visit(graph: Graph): void {
+  /** @param call the call whose attributes the nodes refer to */
+  #visit(graph: Graph, call?: Node): void {
     for (const node of graph.nodes) {
-      for (const body of node.bodies.values()) this.#visit(body);
-      const facts = this.#derive(node);
+      for (const body of node.bodies.values()) this.#visit(body, call);
+      const facts = this.#derive(call ? filledIn(node, call, this.#functions) : node);
       node.outputs.forEach((output, index) => {
         if (!output) return;
         const fact = facts[index] ?? NOTHING;
@@ -74,7 +100,16 @@ export class Shapes {
 
   #derive(node: Node): readonly Fact[] {
     if (node.is('If')) return this.#branches(node);
+    const fn = this.#functions.get(functionKey(node.domain, node.opType, node.overload));
+    if (fn) return this.#call(node, fn);
     return operatorRule(node.opType)?.(this.context(node)) ?? [];
+  }
+
+  /** What the body of a function gives for what a call gives it. */
+  #call(node: Node, fn: LocalFunction): readonly Fact[] {
+    const facts = node.inputs.map((input) => this.fact(input));
+    const inside = new Shapes(this.model, { node, fn, facts });
+    return fn.body.outputs.map((output) => inside.fact(output));
   }
 
   /** What both branches of an If agree on. */
@@ -88,6 +123,17 @@ export class Shapes {
       return { shape: a.map((dim, axis) => (b[axis] && dim.equals(b[axis]) ? dim : Dim.unknown())) };
     });
   }
+}
+
+/** A node of a function with the attributes that it takes from a call. */
+function filledIn(node: Node, call: Node, functions: ReadonlyMap<string, LocalFunction>): Node {
+  if (!node.proto.attribute.some(({ refAttrName }) => refAttrName)) return node;
+  const fn = functions.get(functionKey(call.domain, call.opType, call.overload));
+  const attribute = node.proto.attribute.flatMap((each) => filledAttribute(each, call, fn?.proto));
+  const filled = new Node(derive(node.proto, { attribute }), node.graph);
+  filled.inputs.push(...node.inputs);
+  filled.outputs.push(...node.outputs);
+  return filled;
 }
 
 function declared(value: Value): Dim[] | undefined {

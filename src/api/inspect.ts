@@ -1,6 +1,7 @@
 import { passes } from '../../passes';
 import type { Candidate } from '../analyse';
-import { findAttention, type LocatedSite, type Miss } from '../attention/find';
+import type { LocatedSite, Miss } from '../attention/find';
+import { findWithFunctions } from '../attention/functions';
 import { pathKind, pathNumbers } from '../attention/path';
 import { type RewriteRecord, readRecord } from '../attention/record';
 import { DiffxError } from '../errors';
@@ -19,7 +20,8 @@ import { refuseDifferential } from '../rewrite/already-differential';
 export function inspectModel(path: string): Inspection {
   const model = load(readModel(path));
   const record = readRecord(model);
-  const found = findAttention(model, passes.recognisers);
+  const file = fileFacts(model);
+  const found = findWithFunctions(model, passes.recognisers);
   const { candidates } = found.analysis;
   const rest = new Set(record ? withoutRewritten(model, record, candidates) : candidates);
   const anchors = new Set([...rest].map(({ anchor }) => anchor));
@@ -27,7 +29,7 @@ export function inspectModel(path: string): Inspection {
   const depthOf = record ? depthsBesides(record, sites) : (site: LocatedSite) => site.depth;
   const itself = record ? undefined : differentialByItself(model);
   return {
-    file: fileFacts(model),
+    file,
     attentions: sites.map((site, index) => describeSite(site, index, depthOf(site))),
     notUnderstood: found.misses.filter(({ candidate }) => rest.has(candidate)).map(describeMiss),
     otherSoftmaxes: otherSoftmaxes(model, candidates),

@@ -29,7 +29,7 @@ export function moduleOfNode(node: Node): string | undefined {
  */
 function cleanScopes(parts: readonly string[]): string[] {
   const result: string[] = [];
-  for (const part of parts) {
+  for (const part of parts.filter((each) => each !== '')) {
     const last = result.at(-1);
     if (last !== undefined && part.startsWith(`${last}.`)) result.push(part.slice(last.length + 1));
     else result.push(part);

@@ -1,4 +1,12 @@
 export { Graph, type NodeSpec } from './graph';
+export {
+  callsIn,
+  filledAttribute,
+  functionKey,
+  inlineFunctions,
+  keyOfFunction,
+  type Origins,
+} from './inline';
 export { checkInvariants, invariants, type Violation } from './invariants';
 export { load } from './load';
 export { type LocalFunction, Model } from './model';

@@ -71,12 +71,24 @@ function loadNodes(graph: Graph, protos: readonly NodeProto[], types: readonly V
     node.proto.input.forEach((name, index) => {
       node.connect(index, name === '' ? undefined : resolve(graph, name, `node '${node.label}'`));
     });
-    for (const attribute of node.proto.attribute) {
-      if (attribute.g)
-        node.bodies.set(attribute.name ?? '', loadGraph(graph.model, attribute.g, graph, node));
-    }
+    loadAttributes(node);
   }
   sortNodes(graph);
+}
+
+function loadAttributes(node: Node): void {
+  const { graph } = node;
+  for (const { name = '', g } of node.proto.attribute)
+    if (g) node.bodies.set(name, loadGraph(graph.model, g, graph, node));
+}
+
+/** Builds the bodies of a node that was added to a graph. */
+export function loadBodies(node: Node): void {
+  loadAttributes(node);
+  node.graph.model.journal.record(() => {
+    for (const body of node.bodies.values())
+      for (const scope of body.scopes()) for (const inner of scope.nodes) inner.disconnect();
+  });
 }
 
 function defineOutput(graph: Graph, node: Node, name: string, index: number): Value {

@@ -84,6 +84,15 @@ export class Model {
     });
   }
 
+  /** Takes a local function out that nobody calls. */
+  removeFunction(fn: LocalFunction): void {
+    const at = this.functions.indexOf(fn);
+    this.functions.splice(at, 1);
+    this.journal.record(() => {
+      this.functions.splice(at, 0, fn);
+    });
+  }
+
   /** Sets a metadata entry. */
   setMetadata(key: string, value: string): void {
     this.setEntry({ key, value });

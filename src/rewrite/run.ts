@@ -1,4 +1,5 @@
-import { type Found, findAttention, type LocatedSite, type Miss } from '../attention/find';
+import type { Found, LocatedSite, Miss } from '../attention/find';
+import { findWithFunctions } from '../attention/functions';
 import { numberLayers, pickEvenly } from '../attention/monitored';
 import type { Recogniser } from '../attention/recogniser';
 import type { RewrittenLayer } from '../attention/record';
@@ -68,12 +69,13 @@ export function runRewrite(
   const { path } = model.file;
   refuseDifferential(model);
   if (model.opset < OLDEST_OPSET) throw errors.opsetTooOld(path, model.opset);
-  const found = findAttention(model, passes.recognisers);
-  if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
-  const chosen = choose(found, options, path);
-  if (options.heads === 'split') refuseOddHeads(chosen);
-  const before = new Set(checkInvariants(model).map(({ message }) => message));
   return model.journal.transaction(() => {
+    const found = findWithFunctions(model, passes.recognisers);
+    if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
+    refuseDifferential(model);
+    const chosen = choose(found, options, path);
+    if (options.heads === 'split') refuseOddHeads(chosen);
+    const before = new Set(checkInvariants(model).map(({ message }) => message));
     const checkpoint = (pass: string) => {
       const broken = checkInvariants(model).filter(({ message }) => !before.has(message));
       if (broken.length > 0)

@@ -85,9 +85,13 @@ export class Bench {
     return this.#asItIs(this.pair.original, use);
   }
 
-  /** Loads a changed copy of the original. */
+  /** Loads a changed copy of the original, its functions inlined where they were for the rewrite. */
   async ofOriginal<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
-    return this.#load(this.pair.original, edit, use);
+    const prepared = (model: Model) => {
+      this.pair.prepareOriginal(model);
+      return edit(model);
+    };
+    return this.#load(this.pair.original, prepared, use);
   }
 
   /** Loads the rewritten file as it is. */

@@ -26,6 +26,7 @@ export type CheckName =
   | 'structure'
   | 'parameters'
   | 'layers'
+  | 'inlined'
   | 'neutralised'
   | 'mirrored'
   | 'function'

@@ -33,6 +33,10 @@ export interface Pair {
   readonly keepsFunction: boolean;
   /** Bytes that the new parameters must have under the recorded options, by name. */
   readonly expectedParameters: ReadonlyMap<string, ByteRange>;
+  /** Functions of the original that `original` no longer calls: their bodies stand in the place of the calls. */
+  readonly inlined: readonly string[];
+  /** Does the same to another copy of the original. */
+  readonly prepareOriginal: (model: Model) => void;
 }
 
 /**

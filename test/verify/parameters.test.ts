@@ -64,6 +64,8 @@ test('without a single value to compare with, a parameter is not what diffx wrot
     sites,
     keepsFunction: false,
     expectedParameters: new Map(),
+    inlined: [],
+    prepareOriginal: () => undefined,
   };
   return expect(verifyPair(pair, { lengths: [1] })).resolves.toMatchObject({ passed: false });
 });

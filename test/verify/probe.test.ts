@@ -106,6 +106,8 @@ test('a parameter that is missing is left out here, and a finding later', async 
     sites,
     keepsFunction: false,
     expectedParameters: new Map(),
+    inlined: [],
+    prepareOriginal: () => undefined,
   };
   expect(Object.keys(asStored(model, []).feeds)).toEqual([]);
   await expect(verifyPair(pair, { lengths: [1] })).resolves.toMatchObject({ passed: false });

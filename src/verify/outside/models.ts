@@ -108,7 +108,7 @@ function compareOpsets(original: Model, rewritten: Model, check: CheckBuilder): 
 function compareFunctions(original: Model, rewritten: Model, check: CheckBuilder): void {
   compareList(
     'function',
-    [original.proto.functions, rewritten.proto.functions],
+    [original.functions.map(({ proto }) => proto), rewritten.proto.functions],
     (each) => `${each.domain}.${each.name}${each.overload ? `.${each.overload}` : ''}`,
     (each) => encode('FunctionProto', each),
     check,

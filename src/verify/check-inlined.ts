@@ -1,0 +1,22 @@
+import type { Bench } from './bench';
+import type { CaseRun } from './case-runs';
+import { compareFunction } from './layer-checks';
+import { type Check, CheckBuilder } from './report';
+
+/**
+ * The rewrite puts functions that hold attention in the place of their calls, and so does verification, before it compares
+ * anything. So the original is run once more with its functions in place: it must give what the file gives.
+ */
+export async function checkInlined(bench: Bench, runs: readonly CaseRun[]): Promise<Check> {
+  const check = new CheckBuilder('inlined', 'the original gives the same with its functions in place');
+  for (const name of Object.keys(runs[0]?.outputs ?? {})) check.await(name);
+  await bench.noteRefusals(check, () =>
+    bench.ofOriginal(
+      () => undefined,
+      async (session) => {
+        for (const run of runs) compareFunction(run, await session.run(run.feeds), bench.toleranceOf, check);
+      },
+    ),
+  );
+  return check.done();
+}
