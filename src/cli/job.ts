@@ -33,6 +33,8 @@ export interface RewriteJob extends RewriteSettings {
   readonly makeFolder?: boolean;
   /** The updated configuration, which appears with the model. */
   readonly config?: { readonly path: string; readonly text: string };
+  /** Compare the model before and after. */
+  readonly debug?: boolean;
   /** Warnings that are known before the work begins. */
   readonly warnings?: readonly string[];
   /** Passes after which the model is printed. */

@@ -11,11 +11,14 @@ export interface CommonOptions {
   readonly debug?: boolean;
 }
 
-/** Adds them; the quiet ones have nothing to say but by their exit code. */
-export function addCommonOptions(command: Command, quiet: string | undefined): Command {
+/**
+ * Adds them; the quiet ones have nothing to say but by their exit code.
+ * @param debug what `--debug` does for this command besides
+ */
+export function addCommonOptions(command: Command, quiet: string | undefined, debug = ''): Command {
   command.option('--json', 'print one JSON document on standard output instead of text');
   if (quiet !== undefined) command.option('-q, --quiet', quiet);
-  return command.option('--debug', 'print the stack of an error');
+  return command.option('--debug', `${debug}print the stack of an error`);
 }
 
 /** Parses the number of an option; its range is checked by who uses it. */

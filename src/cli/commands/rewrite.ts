@@ -80,7 +80,7 @@ export function addRewrite(program: Command, submit: Submit): void {
   addRewriteOptions(command);
   addProviderOptions(command);
   for (const name of SWITCHES) command.addOption(new Option(`--no-${name}`).hideHelp());
-  addCommonOptions(command, 'say nothing but errors')
+  addCommonOptions(command, 'say nothing but errors', 'compare the models before and after; also ')
     .addHelpText('after', EXAMPLES)
     .action(async (input: string | undefined, given: RewriteCommandOptions) => {
       const { options, baseModel, config, files, warnings } = await layered(given);
@@ -88,7 +88,7 @@ export function addRewrite(program: Command, submit: Submit): void {
       if (options.output === '-' && isatty(1)) throw errors.terminal();
       const model = input ?? (baseModel === undefined ? undefined : modelOf(baseModel));
       if (model === undefined) throw errors.commandLine("missing required argument 'model'", 'diffx rewrite');
-      const job = { ...toJob(model, options), warnings };
+      const job = { ...toJob(model, options), warnings, debug: given.debug ?? false };
       // The job does so too; here it is said before the compiler is loaded.
       naming(files, () => resolveOptions(job));
       const updated = config && (await updatedBeside(config, job.output, options.outputDir));

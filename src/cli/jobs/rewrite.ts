@@ -2,12 +2,14 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
+import type { Before } from '../../api/debug';
 import { describeMiss } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
 import { type WeightsFile, weightsOf } from '../../api/weights';
 import { errors } from '../../errors';
 import { memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { isStream } from '../../onnx/atomic';
+import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
 import { verificationText } from '../../report/verification-text';
@@ -34,6 +36,7 @@ serve<'rewrite'>(async (job, ui) => {
   ];
   const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
   if (taken !== undefined) throw errors.exists(taken);
+  const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
   const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
   const report = reportOf(output, job);
@@ -51,13 +54,40 @@ serve<'rewrite'>(async (job, ui) => {
     config: job.config?.path ?? null,
     milliseconds: Math.round(performance.now() - started),
   };
-  const text = rewriteText(done, ui);
+  const debug = before && (await lookAfter(output, job, toFile, before, ui));
   return {
-    document: { ...done, verification: verification ?? null },
-    text: verification ? [...text, ...verificationText(verification, ui)] : text,
+    document: { ...done, verification: verification ?? null, ...(debug ? { debug } : {}) },
+    text: [
+      ...rewriteText(done, ui),
+      ...(verification ? verificationText(verification, ui) : []),
+      ...(debug ? debugText(debug, ui.style) : []),
+    ],
     outputTaken: job.output === '-',
   };
 });
+
+/** Before anything is written: the output may take the place of the input. */
+async function lookBefore({ input }: RewriteJob, ui: Ui): Promise<Before> {
+  ui.phase(`running ${input}`);
+  const { debugBefore } = await import('../../api/debug.js');
+  return debugBefore(input);
+}
+
+async function lookAfter(
+  output: RewriteOutput,
+  job: RewriteJob,
+  toFile: boolean,
+  before: Before,
+  ui: Ui,
+): Promise<DebugReport> {
+  ui.phase(`running ${job.output}`);
+  const { debugAfter } = await import('../../api/debug.js');
+  if (toFile) return debugAfter(job.output, before);
+  // The folder goes with the process.
+  const copy = path.join(fs.mkdtempSync(path.join(tmpdir(), 'debug-')), path.basename(job.input));
+  writeRewritten(output, copy, false);
+  return debugAfter(copy, before);
+}
 
 function textOutput({ path: target, text }: { path: string; text: string }): Output {
   return { path: target, bytes: memoryBytes(Buffer.from(text)) };
