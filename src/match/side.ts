@@ -18,8 +18,9 @@ import {
   type View,
 } from '../analyse';
 import type { Node, Value } from '../ir';
+import { type Between, readBetween } from './between';
 import { fail } from './outcome';
-import { isScalarConstant, type Projection } from './projection';
+import type { Projection } from './projection';
 import { reachProjections, refuseOtherReaders } from './reach';
 import type { Stride } from './weight-layout';
 
@@ -66,13 +67,6 @@ export interface Branch {
   readonly columns: Int32Array;
 }
 
-/** An operator that is applied to a packed projection as a whole. */
-export interface Between {
-  readonly node: Node;
-  /** Inputs that hold a number for each column. */
-  readonly perColumn: readonly number[];
-}
-
 /**
  * Queries or keys, from their projections to the product of scores. Where the side has one projection, that is all of
  * it; where it has several (low-rank branches, parts of a width, joined sequences), it is the first of them.
@@ -111,7 +105,7 @@ export function traceSide(
   const stop = new Set(projections.map(({ output }) => output));
   const behind = ancestors(operand, stop);
   const traced = projections.map((projection) =>
-    traceBranch(projection, behind, { operand, widthAxis, headCount, anchor, shapes }),
+    traceBranch(projection, behind, { operand, widthAxis, headCount, anchor, dataflow, shapes }),
   );
   traced.sort((a, b) => compareBranches(a.branch, b.branch));
   const [first, ...others] = traced;
@@ -135,9 +129,9 @@ export function traceSide(
     fail('heads-do-not-divide', node, 'projections of as many heads, or of one that all share', found);
   }
   const width =
-    further.length === 0
-      ? branch.columns.length / branch.heads
-      : operandWidth(knownView(operandView), widthAxis, headCount, anchor);
+    'axes' in operandView
+      ? operandWidth(operandView, widthAxis, headCount, anchor)
+      : branch.columns.length / branch.heads;
   if (further.length > 0) for (const each of traced) knownView(each.operandView);
   return { ...branch, further, width, operand, operandView };
 }
@@ -151,7 +145,7 @@ function compareBranches(a: Branch, b: Branch): number {
   );
 }
 
-/** Width of a head where several projections make it up. */
+/** Width of a head: what one projection gives, or what it is put together from. */
 function operandWidth(
   view: View,
   widthAxis: number | undefined,
@@ -169,6 +163,7 @@ interface End {
   readonly widthAxis: number | undefined;
   readonly headCount: number | undefined;
   readonly anchor: Node;
+  readonly dataflow: Dataflow;
   readonly shapes: Shapes;
 }
 
@@ -180,7 +175,7 @@ interface TracedBranch {
 }
 
 function traceBranch(projection: Projection, behind: readonly Node[], end: End): TracedBranch {
-  const { operand, widthAxis, headCount, anchor, shapes } = end;
+  const { operand, widthAxis, headCount, anchor, dataflow, shapes } = end;
   const path = descendants([projection.output], behind);
   const views = followViews(shapes, new Map([[projection.output, projection.view]]), path);
   const reached = views.get(operand);
@@ -219,7 +214,7 @@ function traceBranch(projection: Projection, behind: readonly Node[], end: End):
   const before = new Set(ancestors(separated, new Set([projection.output])));
   const between = path
     .filter((node) => before.has(node) && !isLayout(node))
-    .map((node) => readBetween(node, views, shapes));
+    .map((node) => readBetween(node, projection, views, dataflow, shapes));
   const after = descendants([separated], path);
   return {
     branch: {
@@ -235,23 +230,6 @@ function traceBranch(projection: Projection, behind: readonly Node[], end: End):
     operandView,
     path: [separated, ...after.flatMap((node) => node.outputs.flatMap((value) => value ?? []))],
   };
-}
-
-/** An operator on a packed projection must treat all columns alike, or have a number for each of them. */
-function readBetween(node: Node, views: ReadonlyMap<Value, unknown>, shapes: Shapes): Between {
-  const others = node.inputs.flatMap((input, index) =>
-    input && !views.has(input) ? [{ input, index }] : [],
-  );
-  const perColumn = others.filter(({ input }) => !isScalarConstant(input, shapes));
-  if (perColumn.length > 0) {
-    fail(
-      'columns-mixed',
-      node,
-      'operators that treat all columns of a packed projection alike',
-      node.operator,
-    );
-  }
-  return { node, perColumn: perColumn.map(({ index }) => index) };
 }
 
 /** True if everything that flows from a projection to an operand passes through a value. */

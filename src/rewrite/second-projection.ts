@@ -6,6 +6,7 @@ import { fail } from '../match/outcome';
 import type { Projection } from '../match/projection';
 import type { QuantizedWeights } from '../match/quantized-projection';
 import { leadAtoms } from '../match/side';
+import { applyBetween } from './apply-between';
 import { attribute } from './attributes';
 import type { Builder } from './builder';
 import { partName } from './quantized';
@@ -34,7 +35,7 @@ export function secondProjection(
     : projection.kind === 'convolution'
       ? convolve(builder, branch, name, weight, bias)
       : project(builder, branch, name, weight, bias);
-  return arrange(builder, site, branch, applyBetween(builder, branch, projected), shape);
+  return arrange(builder, site, branch, applyBetween(builder, site, branch, projected), shape);
 }
 
 /** A parameter in the element type that the model casts its own to. */
@@ -42,19 +43,6 @@ function asRead(builder: Builder, value: Value | undefined, castTo: number | und
   return value && castTo !== undefined
     ? builder.op('Cast', [value], { attributes: [attribute.int('to', castTo)] })
     : value;
-}
-
-/** Copies the operators that the model applies to a packed projection as a whole. */
-function applyBetween(builder: Builder, { between, projection }: Branch, projected: Value): Value {
-  const path = new Set<Value>([projection.output]);
-  let value = projected;
-  for (const { node } of between) {
-    const inputs = node.inputs.map((input) => (input && comesFrom(input, path) ? value : input));
-    const [output] = builder.copy(node, inputs, '/negative');
-    if (output) value = output;
-    for (const each of node.outputs) if (each) path.add(each);
-  }
-  return value;
 }
 
 /** Copies the operators of a quantized projection with the new stored tensors. */
@@ -85,12 +73,6 @@ function projectQuantized(
   }
   if (!result) throw new Error(`${name}: a projection without operators`);
   return bias ? builder.op('Add', [result, bias], { name: `${name}/Add` }) : result;
-}
-
-function comesFrom(input: Value, path: ReadonlySet<Value>): boolean {
-  for (let value: Value | undefined = input; value; value = value.producer?.inputs[0])
-    if (path.has(value)) return true;
-  return false;
 }
 
 function project(

@@ -219,14 +219,14 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
-    what: 'columns of a packed layer that are scaled each in its own way',
+    what: 'columns of a packed layer that are normed as a whole',
     code: 'columns-mixed',
     node: 'uneven',
-    says: 'Mul',
+    says: 'LayerNormalization',
     change: [
       [
         line('q_proj'),
-        `["packed"] qk = MatMul (x, both)\n["uneven"] qk2 = Mul (qk, each)\n["parts"] q, k = Split <axis = -1> (qk2)`,
+        `["packed"] qk = MatMul (x, both)\n["uneven"] qk2 = LayerNormalization (qk, each)\n["parts"] q, k = Split <axis = -1> (qk2)`,
       ],
       [line('k_proj'), ''],
       ['  float scale', '  float[8, 16] both = {...}, float[16] each = {...},\n  float scale'],

@@ -17,7 +17,12 @@ import { ATTENTION, line, variant } from '../support/attention-text';
 import { randomFill, temporaryFolder } from '../support/fixtures';
 import { inWords } from '../support/found';
 import { exposing, modelPath, textBytes } from '../support/models';
-import { type ProjectionForm, severalProjections, weightForms } from '../support/projection-forms';
+import {
+  type ProjectionForm,
+  packedForms,
+  severalProjections,
+  weightForms,
+} from '../support/projection-forms';
 import { asHeads, lambdaIn, parameter } from '../support/reference';
 import { expectClose, floatTensor, runModel, type Tensor } from '../support/run';
 
@@ -55,8 +60,8 @@ const modes: readonly RewriteFileSettings[] = [
   { init: 'mirror', sublayerNorm: false, emit: 'inline' },
 ];
 
-describe.each([...severalProjections, ...weightForms])('$what', (form) => {
-  const { text, heads, kvHeads, width, valueWidth, standIns } = form;
+describe.each([...severalProjections, ...weightForms, ...packedForms])('$what', (form) => {
+  const { text, heads, kvHeads, width, valueWidth, standIns, ownFactors } = form;
   const file = modelPath(textBytes(text));
 
   test('is found, and gets a parameter for each projection', () => {
@@ -71,7 +76,7 @@ describe.each([...severalProjections, ...weightForms])('$what', (form) => {
     );
   });
 
-  const possible = text.includes('group = 2') ? modes.filter((mode) => mode !== MIRRORED_HALVES) : modes;
+  const possible = ownFactors ? modes.filter((mode) => mode !== MIRRORED_HALVES) : modes;
   test.each(possible)('%j', async (settings) => {
     const output = rewriteModel(file, settings);
     const [original, rewritten] = await Promise.all([
@@ -121,7 +126,9 @@ describe.each([...severalProjections, ...weightForms])('$what', (form) => {
 
 describe('refused, with the reason and nothing written', () => {
   const textOf = (what: string) =>
-    [...severalProjections, ...weightForms].find((form) => form.what.startsWith(what))?.text ?? '';
+    [...severalProjections, ...weightForms, ...packedForms].find((form) => form.what.startsWith(what))
+      ?.text ?? '';
+  const gated = textOf('factors for all columns');
   const groups = textOf('convolutions with a kernel');
   const lowRank = textOf('a low-rank branch');
   const perHead = textOf('Einsum');
@@ -177,6 +184,18 @@ describe('refused, with the reason and nothing written', () => {
       ]),
       {},
       "'softmax': projection-form: wanted a linear layer with columns on the axis that scores sum over, found 'few', which has none there",
+    ],
+    [
+      'a packed projection that is normed as a whole',
+      variant(gated, [['["gate"] g = Sigmoid (d)', '["gate"] g = ReduceMax <axes = [-1]> (d)']]),
+      {},
+      "columns-mixed at 'gate': wanted operators that treat all columns of a packed projection alike, found ReduceMax",
+    ],
+    [
+      'a packed projection with a norm of its rows',
+      variant(gated, [['["gate"] g = Sigmoid (d)', '["gate"] g = LpNormalization <axis = -1> (d)']]),
+      {},
+      "columns-mixed at 'gate': wanted operators that treat all columns of a packed projection alike, found LpNormalization",
     ],
   ];
   test.each(refused)('%s', (_, text, settings, reason) => {

@@ -21,6 +21,8 @@ export interface ProjectionForm {
   /** Where values have another width. */
   readonly valueWidth?: number;
   readonly standIns: readonly StandIn[];
+  /** True where heads with the same weights give different maps: each has factors or channels of its own. */
+  readonly ownFactors?: boolean;
 }
 
 const name = (leaf: string) => `layers.0.attn.${leaf}`;
@@ -307,6 +309,7 @@ export const weightForms: readonly ProjectionForm[] = [
       [line('q_heads'), '["q_heads"] Q = Transpose <perm = [0, 1, 3, 2]> (q_BHDS)'],
     ]),
     standIns: [{ ...q, shape: [8, 4, 3], place: (row, at) => row * 12 + at }, k],
+    ownFactors: true,
   },
   {
     ...plain,
@@ -325,5 +328,57 @@ export const weightForms: readonly ProjectionForm[] = [
       ],
     ]),
     standIns: [{ ...q, place: (row, at) => row * 8 + at }, bias('q2_proj', 'q_proj'), k],
+  },
+];
+
+/** A packed layer [q | k | v], then other lines that make `qkv` of `c`. */
+function packed(lines: string, initializers: string): string {
+  return variant(ATTENTION, [
+    ...['q', 'k', 'v'].map((leaf) => [declared(`${leaf}_proj`), ''] as const),
+    ['  float scale', `  float[8, 24] "${weight('qkv')}" = {...},\n${initializers}  float scale`],
+    [
+      line('q_proj'),
+      `["qkv"] c = MatMul (x, "${weight('qkv')}")\n${lines}\n["parts"] q, k, v = Split <axis = -1> (qkv, eights)`,
+    ],
+    ...['k_proj', 'v_proj'].map((node) => [line(node), ''] as const),
+  ]);
+}
+
+const packedStandIns = (['q2_proj', 'k2_proj'] as const).map(
+  (suffix, part): StandIn => ({
+    suffix: `${suffix}.weight`,
+    shape: [8, 8],
+    weight: weight('qkv'),
+    place: (row, at) => at * 24 + part * 8 + row,
+  }),
+);
+
+/** Operators on a packed projection as a whole. */
+export const packedForms: readonly ProjectionForm[] = [
+  {
+    ...plain,
+    what: 'a batch norm of all columns of a packed projection',
+    text: packed(
+      `["rows"] c2 = Reshape (c, rows)
+       ["norm"] n2 = BatchNormalization <epsilon = 0.001> (c2, gamma, beta, mean, variance)
+       ["like"] shape = Shape (c)
+       ["unrows"] qkv = Reshape (n2, shape)`,
+      `  float[24] gamma = {...}, float[24] beta = {...}, float[24] mean = {...}, int64[3] eights = {8, 8, 8},
+  float[24] variance = {1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3}, int64[2] rows = {-1, 24},\n`,
+    ),
+    standIns: packedStandIns,
+    ownFactors: true,
+  },
+  {
+    ...plain,
+    what: 'factors for all columns of a packed projection, and a gate of each element by itself',
+    text: packed(
+      `["factor"] d = Mul (c, factors)
+       ["gate"] g = Sigmoid (d)
+       ["gated"] qkv = Mul (d, g)`,
+      '  float[1, 24] factors = {...}, int64[3] eights = {8, 8, 8},\n',
+    ),
+    standIns: packedStandIns,
+    ownFactors: true,
   },
 ];

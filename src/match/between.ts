@@ -1,0 +1,132 @@
+import type { Dataflow, LostView, Shapes, View } from '../analyse';
+import type { Node, Value } from '../ir';
+import type { TensorProto } from '../onnx';
+import { fail } from './outcome';
+import { isScalarConstant, type Projection } from './projection';
+import { storedView, stridesOf, type WeightLayout } from './weight-layout';
+
+/** An operator that is applied to a packed projection as a whole, before its columns are told apart. */
+export interface Between {
+  readonly node: Node;
+  /** Inputs that hold a number for each column. */
+  readonly perColumn: readonly PerColumn[];
+}
+
+export interface PerColumn {
+  readonly index: number;
+  readonly tensor: TensorProto;
+  /** Where the number of each column stands. */
+  readonly layout: WeightLayout;
+  readonly castTo: number | undefined;
+}
+
+/** Operators that compute each element from that element alone, and from constants. */
+const ELEMENTWISE = new Set([
+  'Abs',
+  'Add',
+  'BatchNormalization',
+  'Cast',
+  'Celu',
+  'Clip',
+  'Cos',
+  'DequantizeLinear',
+  'Div',
+  'Dropout',
+  'Elu',
+  'Erf',
+  'Exp',
+  'Gelu',
+  'HardSigmoid',
+  'HardSwish',
+  'Identity',
+  'LeakyRelu',
+  'Log',
+  'Max',
+  'Min',
+  'Mish',
+  'Mul',
+  'Neg',
+  'Pow',
+  'QuantizeLinear',
+  'Reciprocal',
+  'Relu',
+  'Selu',
+  'Sigmoid',
+  'Sin',
+  'Softplus',
+  'Softsign',
+  'Sqrt',
+  'Sub',
+  'Swish',
+  'Tanh',
+]);
+
+/** Those that broadcast a constant against their other operand. */
+const BROADCASTING = ['Add', 'Div', 'Max', 'Min', 'Mul', 'Pow', 'Sub'];
+
+type Views = ReadonlyMap<Value, View | LostView>;
+
+/** An operator on a packed projection must treat all columns alike, or have a number for each of them. */
+export function readBetween(
+  node: Node,
+  projection: Projection,
+  views: Views,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): Between {
+  const elementwise = node.domain === '' && ELEMENTWISE.has(node.opType);
+  const constants = node.inputs.flatMap((value, index) =>
+    value && !views.has(value) ? [{ value, index }] : [],
+  );
+  const axis = columnAxis(node, projection, views);
+  const perColumn = constants
+    .filter(({ value }) => !isScalarConstant(value, shapes))
+    .map(({ value, index }) => {
+      const found =
+        axis === undefined ? undefined : columnNumbers(node, value, index, axis, dataflow, shapes);
+      return found && found.layout.columns.reduce((all, { size }) => all * size, 1) === projection.outFeatures
+        ? found
+        : undefined;
+    });
+  if (!elementwise || !perColumn.every((each) => each !== undefined)) {
+    const wanted = 'operators that treat all columns of a packed projection alike';
+    fail('columns-mixed', node, wanted, node.operator);
+  }
+  return { node, perColumn: perColumn.flatMap((each) => each ?? []) };
+}
+
+/** The axis, counted from the end, on which all columns of the projection stand in what an operator reads. */
+function columnAxis(node: Node, { outFeatures }: Projection, views: Views): number | undefined {
+  for (const input of node.inputs) {
+    const view = input && views.get(input);
+    if (!view || !('axes' in view) || view.offset !== 0) continue;
+    const at = view.axes.findIndex(([first, ...others]) => {
+      const all = first?.kind === 'column' && first.stride === 1 && first.size.value === outFeatures;
+      return all && others.length === 0;
+    });
+    return at < 0 ? undefined : at - view.axes.length;
+  }
+  return undefined;
+}
+
+function columnNumbers(
+  node: Node,
+  value: Value,
+  index: number,
+  axis: number,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): PerColumn | undefined {
+  const shape = shapes.shape(value);
+  const stored = storedView(value, dataflow, shapes);
+  if (!shape || !stored) return undefined;
+  const normalises = node.is('BatchNormalization');
+  const rank = shapes.shape(node.inputs[0])?.length ?? 0;
+  const own = normalises ? 0 : shape.length + axis;
+  const fits = normalises ? axis + rank === 1 && shape.length === 1 : node.is(...BROADCASTING);
+  const single = shape.every((size, at) => at === own || size.value === 1);
+  const columns = fits && single && own >= 0 ? stridesOf(stored, [own]) : undefined;
+  if (!columns) return undefined;
+  const layout = { offset: stored.view.offset, columns, row: [] };
+  return { index, tensor: stored.tensor, layout, castTo: stored.castTo };
+}
