@@ -1,7 +1,9 @@
 import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../ir';
 import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
+import type { Shapes } from './shapes';
 import { type SoftmaxForm, softmaxForm } from './softmax';
+import { productsAheadOfMixes, productsBehindMixes } from './talking-heads';
 
 /**
  * What looks like attention, counted by a rule that knows nothing of the recognisers: a softmax of something computed
@@ -49,7 +51,7 @@ const BARRIERS = new Set([
 ]);
 
 /** Finds every candidate of a model, in the order in which the nodes stand. */
-export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
+export function findCandidates(model: Model, dataflow: Dataflow, shapes: Shapes): Candidate[] {
   const found: Candidate[] = [];
   let throughShapes: Dataflow | undefined;
   for (const graph of runScopes(model)) {
@@ -60,7 +62,7 @@ export function findCandidates(model: Model, dataflow: Dataflow): Candidate[] {
       }
       const form = softmaxForm(node);
       if (!form) continue;
-      if (isBetweenProducts(form, dataflow)) {
+      if (isBetweenProducts(form, dataflow) || isBetweenMixes(form, dataflow, shapes)) {
         found.push({ anchor: node, kind: 'softmax', learned: false });
         continue;
       }
@@ -90,6 +92,18 @@ function runScopes(model: Model): Graph[] {
 function isBetweenProducts({ node, input }: SoftmaxForm, dataflow: Dataflow): boolean {
   const [output] = node.outputs;
   return output !== undefined && comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow);
+}
+
+/** With linear layers over the heads on the way, before the softmax or behind it. */
+function isBetweenMixes(form: SoftmaxForm, dataflow: Dataflow, shapes: Shapes): boolean {
+  const [output] = form.node.outputs;
+  if (!output) return false;
+  const before =
+    comesFromProduct(form.input, dataflow) || productsBehindMixes(form.input, dataflow, shapes).length > 0;
+  return (
+    before &&
+    (flowsIntoProduct(output, dataflow) || productsAheadOfMixes(output, dataflow, shapes).length > 0)
+  );
 }
 
 function comesFromProduct(start: Value, dataflow: Dataflow): boolean {

@@ -15,6 +15,7 @@ export { type ActivationProduct, activationProduct } from './products';
 export { followViews, isLayout, type LostView } from './provenance';
 export { Shapes } from './shapes';
 export { type SoftmaxForm, softmaxAxis, softmaxForm } from './softmax';
+export { isLinearMix, productsAheadOfMixes, productsBehindMixes } from './talking-heads';
 export {
   type Atom,
   axisSize,

@@ -408,8 +408,8 @@ function overChannels(context: StepContext): (View | LostView)[] {
   const [weight, output] = [shapes.shape(node.inputs[1]), shapes.shape(node.outputs[0])];
   const apart =
     !node.is('Conv') || (weight?.[1]?.value === 1 && weight[0]?.equals(axisSize(source.axes[1] ?? [])));
-  if (!context.view(0) || !apart || !output) return lost(context, 'it mixes channels');
-  let view: View | LostView = source;
+  if (!context.view(0) || !output) return lost(context, 'a filter that depends on data');
+  let view: View | LostView = apart ? source : withChangedAxis(context, source, 1, output[1]);
   for (let axis = 2; axis < source.axes.length && 'axes' in view; axis++) {
     const [from, to] = [axisSize(view.axes[axis] ?? []), output[axis]];
     if (!to?.equals(from)) view = withChangedAxis(context, view, axis, to);

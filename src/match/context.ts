@@ -14,7 +14,7 @@ export class Analysis {
   ) {
     this.shapes = from?.shapes ?? new Shapes(model);
     this.dataflow = new Dataflow(model, from !== undefined);
-    this.candidates = from?.candidates ?? findCandidates(model, this.dataflow);
+    this.candidates = from?.candidates ?? findCandidates(model, this.dataflow, this.shapes);
   }
 
   /** What to look at a candidate with: where its queries are learned, what depends on shapes counts as data too. */

@@ -5,6 +5,8 @@ import {
   dataInputs,
   followViews,
   isShapeReader,
+  productsAheadOfMixes,
+  productsBehindMixes,
   type Shapes,
   type SoftmaxForm,
   type View,
@@ -31,9 +33,10 @@ export function findValueProduct(
   { node: softmax }: SoftmaxForm,
   { dataflow, shapes }: Analysis,
 ): ValueProduct {
-  const found: { product: Node; probabilities: Value }[] = [];
+  let found: { product: Node; probabilities: Value }[] = [];
   const seen = new Set<Value>();
   const open = softmax.outputs.filter((output) => output !== undefined);
+  const [start] = open;
   for (let value = open.pop(); value; value = open.pop()) {
     if (seen.has(value)) continue;
     seen.add(value);
@@ -42,6 +45,10 @@ export function findValueProduct(
       else if (isElementwiseOrLayout(node))
         open.push(...node.outputs.filter((output) => output !== undefined));
     }
+  }
+  if (found.length === 0 && start) {
+    const mixed = productsAheadOfMixes(start, dataflow, shapes);
+    found = mixed.map(({ product, operand }) => ({ product, probabilities: operand }));
   }
   const [first, second] = found;
   if (!first) fail('no-value-product', softmax, 'a product of the probabilities with values', 'none');
@@ -131,7 +138,10 @@ export function findScoreProduct(
     const [query, key] = found ? [inputs[found.queryIndex], inputs[found.keyIndex]] : [];
     return query && key && isLayer(query) && !isLayer(key) && fedInput(key, dataflow) !== undefined;
   };
-  const projected = both.length > 0 ? both : products.filter(({ node }) => hasFedKeys(node));
+  const fed = both.length > 0 ? [] : products.filter(({ node }) => hasFedKeys(node));
+  const behindMixes = () =>
+    productsBehindMixes(input, dataflow, shapes).map((node) => ({ node, operands: [] }));
+  const projected = both.length > 0 ? both : fed.length > 0 ? fed : behindMixes();
   const [only, second] = projected;
   if (!only) {
     const seenNodes = products.map(({ node }) => `'${node.label}'`).join(', ') || 'no product';

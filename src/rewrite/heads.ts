@@ -30,6 +30,9 @@ export function headAxisOf(view: View, site: AttentionSite): HeadLayout {
   if (from < 0) fail('heads-unknown', site.anchor, 'heads on an axis before the last two', 'none');
   const inside = axes.slice(from, to + 1).flat();
   const firstColumn = inside.findIndex((atom) => atom.kind === 'column');
+  if (inside.some((atom) => atom.kind === 'column' && atom.stride === undefined)) {
+    fail('columns-mixed', site.anchor, 'heads that stay apart up to the values', 'a linear layer over heads');
+  }
   const together = inside.slice(firstColumn).every((atom) => atom.kind === 'column');
   if (!together || (firstColumn > 0 && from !== to)) {
     fail(

@@ -59,17 +59,19 @@ function checkpoint(tensors: Tensors): string {
 }
 
 /** sigmoid(x W), [B, heads, S, 1]. */
-function lambdaPerToken(W: Tensor): Array64 {
+function lambdaPerToken(W: Tensor, layerInput: Tensor): Array64 {
   const [heads = 0] = W.shape;
-  const [weights, input] = [numbersOf(W), numbersOf(x)];
-  const lambda = Array.from({ length: B * heads * S }, (_, i) => {
-    const [token, head, batch] = [i % S, Math.floor(i / S) % heads, Math.floor(i / (S * heads))];
+  const tokens = layerInput === x ? S : (layerInput.shape[1] ?? 0);
+  const [weights, input] = [numbersOf(W), numbersOf(layerInput)];
+  const lambda = Array.from({ length: B * heads * tokens }, (_, i) => {
+    const [token, head] = [i % tokens, Math.floor(i / tokens) % heads];
+    const batch = Math.floor(i / (tokens * heads));
     let logit = 0;
     for (let e = 0; e < E; e++)
-      logit += (input[(batch * S + token) * E + e] ?? 0) * (weights[head * E + e] ?? 0);
+      logit += (input[(batch * tokens + token) * E + e] ?? 0) * (weights[head * E + e] ?? 0);
     return 1 / (1 + Math.exp(-logit));
   });
-  return array64([B, heads, S, 1], lambda);
+  return array64([B, heads, tokens, 1], lambda);
 }
 
 describe.each(forms)('$what', (form) => {
@@ -93,14 +95,14 @@ describe.each(forms)('$what', (form) => {
     );
     const weights = v2 ? { weights: checkpoint({ 'layers.0.attn.lambda_proj.weight': W }) } : {};
     const output = rewriteModel(path, { ...settings, ...weights, seed: 3 });
-    const lambda = v2 ? lambdaPerToken(W) : lambdaIn(output.model);
-    const names = [values.A ?? '', values.V, values.C];
+    const names = [values.A ?? '', values.V, values.C, ...(form.queryInput ? [form.queryInput] : [])];
     const [original, rewritten] = await Promise.all([
       valuesOf(textBytes(text), names),
       valuesOf(rewrittenBytes(output).read(), [values.C]),
     ]);
+    const layerInput = original[form.queryInput ?? ''] ?? x;
     const parameters = {
-      lambda,
+      lambda: v2 ? lambdaPerToken(W, layerInput) : lambdaIn(output.model),
       mix: 1,
       norm: v2 || settings.sublayerNorm === false ? undefined : { eps: EPSILON },
       // The first layer.

@@ -16,6 +16,8 @@ export interface AttentionForm {
    */
   readonly query: StoredColumns;
   readonly key: StoredColumns;
+  /** What the queries are projected from, where it is not the input of the model. */
+  readonly queryInput?: string;
 }
 
 export interface StoredColumns {
@@ -402,6 +404,7 @@ export const forms: readonly AttentionForm[] = [
   {
     ...plain,
     what: 'learned queries, the same for every input of a batch',
+    queryInput: 'asked',
     text: variant(ATTENTION, [
       ['  float scale', '  float[1, 2, 8] learned = {...}, int64[2] one = {1, 1},\n  float scale'],
       [
