@@ -1,7 +1,6 @@
 import { passes } from '../../passes';
 import type { Candidate } from '../analyse';
 import type { LocatedSite, Miss } from '../attention/find';
-import { findWithFunctions } from '../attention/functions';
 import { pathKind, pathNumbers } from '../attention/path';
 import { type RewriteRecord, readRecord } from '../attention/record';
 import { DiffxError } from '../errors';
@@ -11,6 +10,7 @@ import { describeBinding } from '../report/binding';
 import { describeDifferential, withoutRewritten } from '../report/differential';
 import type { FileFacts, InspectedAttention, Inspection, NotUnderstood } from '../report/inspection';
 import { refuseDifferential } from '../rewrite/already-differential';
+import { findPrepared } from '../rewrite/prepare';
 
 /**
  * Looks at a model: its attentions and how diffx sees them, what it does not understand, and, where diffx has
@@ -21,7 +21,7 @@ export function inspectModel(path: string): Inspection {
   const model = load(readModel(path));
   const record = readRecord(model);
   const file = fileFacts(model);
-  const found = findWithFunctions(model, passes.recognisers);
+  const found = findPrepared(model, passes);
   const { candidates } = found.analysis;
   const rest = new Set(record ? withoutRewritten(model, record, candidates) : candidates);
   const anchors = new Set([...rest].map(({ anchor }) => anchor));

@@ -1,12 +1,12 @@
 import { passes } from '../../passes';
 import { findAttention } from '../attention/find';
-import { inlineAttention } from '../attention/functions';
 import { readRecord } from '../attention/record';
 import { errors } from '../errors';
 import { load, type Model } from '../ir';
 import { type ByteRange, readModel } from '../onnx';
 import { keepsFunction, parseLayers } from '../rewrite/options';
 import { planParameters } from '../rewrite/parameters';
+import { prepare } from '../rewrite/prepare';
 import type { VerifyReport } from '../verify/report';
 import { type Pair, type VerifySettings, verifyPair } from '../verify/verify';
 
@@ -27,8 +27,8 @@ function makePair(originalPath: string, rewrittenPath: string): Pair {
   const rewritten = load(readModel(rewrittenPath));
   const record = readRecord(rewritten);
   if (!record) throw errors.notRewritten(rewrittenPath);
-  const prepareOriginal = (model: Model) => inlineAttention(model, passes.recognisers);
-  const inlined = prepareOriginal(original);
+  const prepareOriginal = (model: Model) => prepare(model, passes);
+  const prepared = prepareOriginal(original);
   const { sites } = findAttention(original, passes.recognisers);
   const { options } = record;
   const layers = options.layers === undefined ? undefined : parseLayers(options.layers);
@@ -51,7 +51,7 @@ function makePair(originalPath: string, rewrittenPath: string): Pair {
     sites,
     keepsFunction: keepsFunction(options) && !loaded,
     expectedParameters,
-    inlined,
+    prepared,
     prepareOriginal,
   };
 }

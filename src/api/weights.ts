@@ -1,5 +1,5 @@
 import { passes } from '../../passes';
-import { findAttention, type LocatedSite } from '../attention/find';
+import type { LocatedSite } from '../attention/find';
 import { type Preset, presetOf } from '../attention/presets';
 import { readRecord } from '../attention/record';
 import { errors } from '../errors';
@@ -7,6 +7,7 @@ import { load, type Model } from '../ir';
 import { type Output, readModel, writeFiles } from '../onnx';
 import type { SavedWeights } from '../report/weights';
 import type { LoadReport } from '../rewrite/load-weights';
+import { findPrepared } from '../rewrite/prepare';
 import { referenceWeights } from '../rewrite/save-weights';
 import { safetensorsOutput, type TensorToWrite } from '../weights/safetensors-write';
 import type { RewriteOutput } from './rewrite';
@@ -62,7 +63,7 @@ export function saveWeights(
   const paths = new Set(record.layers.map(({ path }) => path));
   const source = readModel(original);
   if (source.sha256() !== record.sourceHash) throw errors.otherOriginal(rewritten, original);
-  const sites = findAttention(load(source), passes.recognisers).sites.filter((site) => paths.has(site.path));
+  const sites = findPrepared(load(source), passes).sites.filter((site) => paths.has(site.path));
   const { output, saved } = weightsFile(model, sites, presetOf(record.options), target, (each) =>
     stripped(each, settings),
   );

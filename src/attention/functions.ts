@@ -14,21 +14,12 @@ import {
 import { type Found, findAttention, type LocatedSite } from './find';
 import type { Recogniser } from './recogniser';
 import { DOMAIN } from './record';
-import { projectedSides } from './site';
+import { branchesOf, projectedSides } from './site';
 
 /**
  * Attention behind calls of local functions. What belongs to an attention is put in the place of its calls before anybody
  * looks, so that no recogniser and no lowering has to know of functions; all other functions stay as they are.
  */
-
-/**
- * Finds every attention of a model, and inlines the functions that hold a part of one.
- * @throws DiffxError for models that cannot be read
- */
-export function findWithFunctions(model: Model, recognisers: readonly Recogniser[]): Found {
-  inlineAttention(model, recognisers);
-  return findAttention(model, recognisers);
-}
 
 /** Inlines the functions that hold a part of an attention; gives their names. */
 export function inlineAttention(model: Model, recognisers: readonly Recogniser[]): string[] {
@@ -82,7 +73,7 @@ function* partsOf(site: LocatedSite): Iterable<Node> {
   const { core, key } = site;
   const sides = projectedSides(site);
   const starts = new Set<Value>([
-    ...sides.map(({ projection }) => projection.output),
+    ...sides.flatMap(branchesOf).map(({ projection }) => projection.output),
     key.separated,
     core.values,
   ]);
@@ -90,7 +81,7 @@ function* partsOf(site: LocatedSite): Iterable<Node> {
   if (core.output.producer) yield core.output.producer;
   yield* descendants(starts, ancestors(core.output, starts));
   if (core.values.producer) yield core.values.producer;
-  for (const { projection } of sides) {
+  for (const { projection } of sides.flatMap(branchesOf)) {
     const { input, output, node, weight, bias, quantized } = projection;
     yield node;
     yield* descendants([input], ancestors(output, new Set([input])));

@@ -1,7 +1,5 @@
 import type { Found, LocatedSite, Miss } from '../attention/find';
-import { findWithFunctions } from '../attention/functions';
 import { numberLayers, pickEvenly } from '../attention/monitored';
-import type { Recogniser } from '../attention/recogniser';
 import type { RewrittenLayer } from '../attention/record';
 import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
@@ -15,11 +13,11 @@ import type { Lowering } from './lowering';
 import { stampMetadata } from './metadata';
 import { addMonitoring, type Monitoring } from './monitor';
 import type { RewriteOptions } from './options';
+import { findPrepared, type Preparation } from './prepare';
 import { RewriteSession } from './session';
 
 /** The passes that a rewrite runs. */
-export interface Passes {
-  readonly recognisers: readonly Recogniser[];
+export interface Passes extends Preparation {
   readonly lowerings: readonly Lowering[];
   /** Clean-ups: prepared before the first lowering, run after the last. */
   readonly cleanups: readonly Cleanup[];
@@ -70,7 +68,7 @@ export function runRewrite(
   refuseDifferential(model);
   if (model.opset < OLDEST_OPSET) throw errors.opsetTooOld(path, model.opset);
   return model.journal.transaction(() => {
-    const found = findWithFunctions(model, passes.recognisers);
+    const found = findPrepared(model, passes);
     if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
     refuseDifferential(model);
     const chosen = choose(found, options, path);

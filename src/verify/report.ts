@@ -26,7 +26,7 @@ export type CheckName =
   | 'structure'
   | 'parameters'
   | 'layers'
-  | 'inlined'
+  | 'prepared'
   | 'neutralised'
   | 'mirrored'
   | 'function'

@@ -4,9 +4,9 @@ import type { Bench, RunPlace } from './bench';
 import { type CaseRun, rerunOriginal, runOriginal } from './case-runs';
 import { checkExchanged } from './check-exchanged';
 import { checkFunction, checkNeutralised, compareOutputs, outputsOfMaps } from './check-function';
-import { checkInlined } from './check-inlined';
 import { checkLayers, type PositiveRun } from './check-layers';
 import { checkMonitored } from './check-monitored';
+import { checkPrepared } from './check-prepared';
 import { type Check, CheckBuilder } from './report';
 import { type RewrittenRuns, runRewritten } from './rewritten-runs';
 
@@ -58,8 +58,8 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
   // One recorded input cannot take every branch; generated ones must.
   if (bench.settings.inputs !== undefined)
     notVerified.push(...layers.giveUp().map((label) => `${label}: not reached by the inputs given`));
-  const inlined = bench.pair.inlined.length > 0 ? [await checkInlined(bench, first)] : [];
-  const checks = [...inlined, layers.done()];
+  const prepared = bench.pair.prepared.length > 0 ? [await checkPrepared(bench, first)] : [];
+  const checks = [...prepared, layers.done()];
   if (home.length === 0) notVerified.push('the layers: the rewritten model does not run');
   else {
     if (duplicate)

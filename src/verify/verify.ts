@@ -33,8 +33,8 @@ export interface Pair {
   readonly keepsFunction: boolean;
   /** Bytes that the new parameters must have under the recorded options, by name. */
   readonly expectedParameters: ReadonlyMap<string, ByteRange>;
-  /** Functions of the original that `original` no longer calls: their bodies stand in the place of the calls. */
-  readonly inlined: readonly string[];
+  /** Functions and operators of the original that were taken apart in `original`, as they were for the rewrite. */
+  readonly prepared: readonly string[];
   /** Does the same to another copy of the original. */
   readonly prepareOriginal: (model: Model) => void;
 }

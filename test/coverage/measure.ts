@@ -10,11 +10,11 @@ import {
   writeRewritten,
 } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
-import { findAttention } from '../../src/attention/find';
 import { readRecord } from '../../src/attention/record';
 import { DiffxError } from '../../src/errors';
 import { load } from '../../src/ir';
 import { readModel } from '../../src/onnx';
+import { findPrepared } from '../../src/rewrite/prepare';
 import { compare } from '../../src/verify/compare';
 import { doubledInputs, doubledOutputs, doubleFeeds, halveOutputs } from '../../src/verify/key-caches';
 import type { VerifyReport } from '../../src/verify/report';
@@ -44,7 +44,7 @@ export async function measure(source: Source, rewrite: Rewrite = rewriteModel): 
   const opened = open(source);
   const { name } = source;
   const model = load(readModel(opened.model));
-  const { analysis, sites } = findAttention(model, passes.recognisers);
+  const { analysis, sites } = findPrepared(model, passes);
   const calls = opened.io === undefined ? undefined : openSafetensors(opened.io).metadata['attentions'];
   const counts = {
     name,

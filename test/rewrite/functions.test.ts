@@ -77,7 +77,7 @@ test.each([
   writeRewritten(rewriteModel(outlined(name), settings), target, true);
   const report = await verifyModels(outlined(name), target);
   expect(findingsOf(report)).toEqual([]);
-  expect(report.checks.map((check) => check.name)).toContain('inlined');
+  expect(report.checks.map((check) => check.name)).toContain('prepared');
 });
 
 test('functions beside the attention stay byte for byte, with their calls', () => {

@@ -64,7 +64,7 @@ test('without a single value to compare with, a parameter is not what diffx wrot
     sites,
     keepsFunction: false,
     expectedParameters: new Map(),
-    inlined: [],
+    prepared: [],
     prepareOriginal: () => undefined,
   };
   return expect(verifyPair(pair, { lengths: [1] })).resolves.toMatchObject({ passed: false });

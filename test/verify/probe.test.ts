@@ -106,7 +106,7 @@ test('a parameter that is missing is left out here, and a finding later', async 
     sites,
     keepsFunction: false,
     expectedParameters: new Map(),
-    inlined: [],
+    prepared: [],
     prepareOriginal: () => undefined,
   };
   expect(Object.keys(asStored(model, []).feeds)).toEqual([]);

@@ -7,7 +7,7 @@ import { load, type Model } from '../../src/ir';
 import { readModel } from '../../src/onnx';
 import { Bench } from '../../src/verify/bench';
 import { runOriginal } from '../../src/verify/case-runs';
-import { checkInlined } from '../../src/verify/check-inlined';
+import { checkPrepared } from '../../src/verify/check-prepared';
 import { Correspondence } from '../../src/verify/outside';
 import { ATTENTION, line, variant } from '../support/attention-text';
 import { modelPath, textBytes } from '../support/models';
@@ -24,8 +24,8 @@ async function findingsWith(damage: (model: Model) => void): Promise<readonly st
   const [original, rewritten] = [load(readModel(files.original)), load(readModel(files.rewritten))];
   const record = readRecord(rewritten);
   if (!record) throw new Error('no record');
-  const inlined = inlineAttention(original, passes.recognisers);
-  expect(inlined).toEqual(['probabilities']);
+  const prepared = inlineAttention(original, passes.recognisers);
+  expect(prepared).toEqual(['probabilities']);
   const { sites } = findAttention(original, passes.recognisers);
   const prepareOriginal = (model: Model) => {
     inlineAttention(model, passes.recognisers);
@@ -38,12 +38,12 @@ async function findingsWith(damage: (model: Model) => void): Promise<readonly st
     sites,
     keepsFunction: false,
     expectedParameters: new Map(),
-    inlined,
+    prepared,
     prepareOriginal,
   };
   const bench = new Bench(pair, new Correspondence(original, rewritten, record, sites), {});
   const runs = await bench.original((session) => runOriginal(original, session, {}, []));
-  const check = await checkInlined(bench, runs);
+  const check = await checkPrepared(bench, runs);
   expect(check.compared).toBeGreaterThan(0);
   return check.findings.map(({ message }) => message);
 }

@@ -4,11 +4,15 @@ import { compareFunction } from './layer-checks';
 import { type Check, CheckBuilder } from './report';
 
 /**
- * The rewrite puts functions that hold attention in the place of their calls, and so does verification, before it compares
- * anything. So the original is run once more with its functions in place: it must give what the file gives.
+ * The rewrite puts functions that hold attention in the place of their calls, and takes packed inputs of operators apart;
+ * so does verification, before it compares anything. So the original is run once more as it was compared: it must give
+ * what the file gives.
  */
-export async function checkInlined(bench: Bench, runs: readonly CaseRun[]): Promise<Check> {
-  const check = new CheckBuilder('inlined', 'the original gives the same with its functions in place');
+export async function checkPrepared(bench: Bench, runs: readonly CaseRun[]): Promise<Check> {
+  const check = new CheckBuilder(
+    'prepared',
+    'the original gives the same with its functions and packed inputs taken apart',
+  );
   for (const name of Object.keys(runs[0]?.outputs ?? {})) check.await(name);
   await bench.noteRefusals(check, () =>
     bench.ofOriginal(
