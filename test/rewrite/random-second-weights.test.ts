@@ -8,7 +8,7 @@ import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../sr
 import { projectedSides } from '../../src/attention/site';
 import { derive, encode, memoryBytes, readModel, type TensorProto } from '../../src/onnx';
 import { decodeFloats } from '../../src/onnx/floats';
-import { architectures, exportsOf, toleranceOf } from '../support/exports';
+import { architectures, exportsOf, packedArchitectures, toleranceOf } from '../support/exports';
 import { openExport, temporaryFolder } from '../support/fixtures';
 import { exposing, graphOf, rewriteToBytes } from '../support/models';
 import {
@@ -95,11 +95,24 @@ function rowsReversed({ shape, data }: Tensor): Tensor {
   return floatTensor(shape, rows.reverse().flat().map(Number));
 }
 
-/** Where queries and keys begin among the columns of their weights: behind one another in a packed one. */
-const KEY_COLUMN: Readonly<Record<string, number>> = {
-  'gpt2-dec': 32,
-  'nanogpt-custom': 32,
-  'timm_vit-custom': 32,
+type ColumnOf = (side: 'q' | 'k', row: number) => number;
+
+/** [q | k | v]: keys begin behind 32 columns of queries. */
+const behindOneAnother: ColumnOf = (side, row) => (side === 'k' ? 32 : 0) + row;
+
+/** For each head of width 8 its queries, keys and values. */
+const byHead: ColumnOf = (side, row) => Math.floor(row / 8) * 24 + (side === 'k' ? 8 : 0) + (row % 8);
+
+/** Where rows of queries and keys stand among the columns of packed weights. */
+const PACKED: Readonly<Record<string, ColumnOf>> = {
+  'gpt2-dec': behindOneAnother,
+  'nanogpt-custom': behindOneAnother,
+  'timm_vit-custom': behindOneAnother,
+  'bloom-dec': byHead,
+  'falcon-dec': behindOneAnother,
+  'mpt-dec': behindOneAnother,
+  'torch_encoder-custom': behindOneAnother,
+  'ms-attention': behindOneAnother,
 };
 
 /** For values inside a model, of size 1. */
@@ -109,59 +122,72 @@ const TOLERANCE = 2e-5;
  * The second map, made without the rewriter: the original model with q2 and k2 in the place of its own query and key
  * weights. What that gives, times lambda, is what a rewritten layer subtracts.
  */
-describe.each(architectures)('$name: a rewritten layer gives A1 V - lambda A2 V', (architecture) => {
-  const { file: weights, layers } = secondWeights(architecture);
-  const exported = exportsOf(architecture.name).filter((name) => !name.includes('+'));
+describe.each([...architectures, ...packedArchitectures])(
+  '$name: a rewritten layer gives A1 V - lambda A2 V',
+  (architecture) => {
+    const { file: weights, layers } = secondWeights(architecture);
+    const exported = exportsOf(architecture.name).filter((name) => !name.includes('+'));
 
-  describe.each(exported)('%s', (name) => {
-    const { model, io } = openExport(name);
-    const feeds = readTensors(io, 'input.');
+    describe.each(exported)('%s', (name) => {
+      const { model, io } = openExport(name);
+      const feeds = readTensors(io, 'input.');
 
-    test.each([0, 1])('layer %i', async (layer) => {
-      const output = rewriteModel(model, { sublayerNorm: false, layers: String(layer), weights });
-      const site = output.found.sites[layer];
-      const parameters = layers[layer];
-      const at = output.layers[0]?.output;
-      if (!site || !parameters || at === undefined) throw new Error(`no layer ${layer}`);
-      const columns = (side: 'q' | 'k') => (side === 'k' ? (KEY_COLUMN[architecture.name] ?? 0) : 0);
-      const replaced = withColumns(model, [
-        ...(['q', 'k'] as const).flatMap((side) => {
-          const sides = projectedSides(site);
-          const { tensor, bias } = (sides[side === 'q' ? 0 : 1] ?? site.query).projection;
-          const [weight, vector] = [parameters[`${side}2_proj.weight`], parameters[`${side}2_proj.bias`]];
-          if (!weight) throw new Error('no weight');
-          return [
-            { name: tensor.name ?? '', rows: weight, column: columns(side) },
-            ...(bias && vector
-              ? [{ name: bias.tensor.name ?? '', rows: vector, column: columns(side) }]
-              : []),
-          ];
-        }),
-      ]);
-      const [positive, negative, difference] = await Promise.all(
-        [exposing(model, [at]), exposing(replaced, [at]), exposing(rewrittenBytes(output).read(), [at])].map(
-          async (bytes) => (await runModel(bytes, feeds, { outputs: [at] }))[at],
-        ),
-      );
-      const lambda = lambdaOf(parameters);
-      const subtracted = numbersOf(negative);
-      const expected = numbersOf(positive).map((value, i) => value - lambda * (subtracted[i] ?? Number.NaN));
-      expect(largestDifference(positive, negative)).toBeGreaterThan(100 * TOLERANCE);
-      expectClose(
-        { C: difference as Tensor },
-        { C: floatTensor(positive?.shape ?? [], expected) },
-        TOLERANCE,
-      );
+      test.each([0, 1])('layer %i', async (layer) => {
+        const output = rewriteModel(model, { sublayerNorm: false, layers: String(layer), weights });
+        const site = output.found.sites[layer];
+        const parameters = layers[layer];
+        const at = output.layers[0]?.output;
+        if (!site || !parameters || at === undefined) throw new Error(`no layer ${layer}`);
+        const columnOf = PACKED[architecture.name] ?? ((_side, row) => row);
+        const replaced = withColumns(model, [
+          ...(['q', 'k'] as const).flatMap((side) => {
+            const sides = projectedSides(site);
+            const { tensor, bias } = (sides[side === 'q' ? 0 : 1] ?? site.query).projection;
+            const [weight, vector] = [parameters[`${side}2_proj.weight`], parameters[`${side}2_proj.bias`]];
+            if (!weight) throw new Error('no weight');
+            return [
+              { name: tensor.name ?? '', rows: weight, columnOf: (row: number) => columnOf(side, row) },
+              ...(bias && vector
+                ? [
+                    {
+                      name: bias.tensor.name ?? '',
+                      rows: vector,
+                      columnOf: (row: number) => columnOf(side, row),
+                    },
+                  ]
+                : []),
+            ];
+          }),
+        ]);
+        const [positive, negative, difference] = await Promise.all(
+          [
+            exposing(model, [at]),
+            exposing(replaced, [at]),
+            exposing(rewrittenBytes(output).read(), [at]),
+          ].map(async (bytes) => (await runModel(bytes, feeds, { outputs: [at] }))[at]),
+        );
+        const lambda = lambdaOf(parameters);
+        const subtracted = numbersOf(negative);
+        const expected = numbersOf(positive).map(
+          (value, i) => value - lambda * (subtracted[i] ?? Number.NaN),
+        );
+        expect(largestDifference(positive, negative)).toBeGreaterThan(100 * TOLERANCE);
+        expectClose(
+          { C: difference as Tensor },
+          { C: floatTensor(positive?.shape ?? [], expected) },
+          TOLERANCE,
+        );
+      });
     });
-  });
-});
+  },
+);
 
 interface Replacement {
   readonly name: string;
   /** [out, in], or [out] for a bias. */
   readonly rows: Tensor;
-  /** Column of the stored tensor [in, columns] (or [columns]) that the first row goes to. */
-  readonly column: number;
+  /** Column of the stored tensor [in, columns] (or [columns]) that a row goes to. */
+  columnOf(row: number): number;
 }
 
 /** A model with other numbers in some columns of its initializers. */
@@ -178,7 +204,7 @@ function withColumns(model: string, replacements: readonly Replacement[]): Uint8
       left.delete(each);
       const width = each.rows.shape[1] ?? 1;
       each.rows.data.forEach((value, i) => {
-        values[(i % width) * columns + each.column + Math.floor(i / width)] = Number(value);
+        values[(i % width) * columns + each.columnOf(Math.floor(i / width))] = Number(value);
       });
     }
     return derive(tensor, { floatData: [], rawData: memoryBytes(new Uint8Array(values.buffer)) });

@@ -39,6 +39,15 @@ export const architectures: readonly Architecture[] = [
   twoLayers('timm_vit-custom', (i) => `blocks.${i}.a`, true),
 ];
 
+/** More architectures whose queries, keys and values come from one layer. */
+export const packedArchitectures: readonly Architecture[] = [
+  twoLayers('bloom-dec', (i) => `transformer.h.${i}.self_attention`, true),
+  twoLayers('falcon-dec', (i) => `transformer.h.${i}.self_attention`, false, 1),
+  twoLayers('mpt-dec', (i) => `transformer.blocks.${i}.attn`, false),
+  twoLayers('torch_encoder-custom', (i) => `layers.${i}.self_attn`, true),
+  twoLayers('ms-attention', (i) => `model.layers.${i}.attn`, true),
+];
+
 /** The exports of an architecture: all forms, and of the variants those that issue 2 promises. */
 export function exportsOf(architecture: string): string[] {
   return exportNames().filter(

@@ -1,7 +1,11 @@
 /** Random weights for what a rewrite adds: neither zero, nor mirrored, nor function-keeping, which hide mistakes. */
 import * as path from 'node:path';
+import { type RewriteOutput, rewrittenBytes } from '../../src/api/rewrite';
+import { derive, encode, memoryBytes, parseModel } from '../../src/onnx';
+import { encodeFloats } from '../../src/onnx/floats';
 import type { Architecture, KnownAttention } from './exports';
 import { randomFill, temporaryFolder } from './fixtures';
+import { graphOf } from './models';
 import { floatTensor, numbersOf, type Tensors, writeTensors } from './run';
 
 /** Hidden size of every model in fixtures/exports. */
@@ -65,4 +69,38 @@ export function lambdaOf(layer: Tensors): number {
   };
   const [init = Number.NaN] = numbersOf(layer['lambda_init']);
   return Math.exp(dot('lambda_q1', 'lambda_k1')) - Math.exp(dot('lambda_q2', 'lambda_k2')) + init;
+}
+
+/** What the numbers of a parameter lie around, and how far they lie from it; second weights and biases: from -0.4 to 0.4. */
+const SPREADS: Readonly<Record<string, readonly [middle: number, spread: number]>> = {
+  'subln.weight': [1, 0.5],
+  lambda_init: [0.6, 0.2],
+  lambda_q1: [0, 0.5],
+  lambda_k1: [0, 0.5],
+  lambda_q2: [0, 0.5],
+  lambda_k2: [0, 0.5],
+};
+
+/**
+ * The bytes of a rewritten model in which everything new has random numbers, by layer and name: the same ones in every
+ * export of an architecture.
+ */
+export function randomParameters(output: RewriteOutput): Uint8Array {
+  const { proto } = parseModel(rewrittenBytes(output).read());
+  const graph = graphOf(proto);
+  const draw = randomFill(4);
+  const initializer = graph.initializer.map((tensor) => {
+    const name = tensor.name ?? '';
+    const layer = output.layers.findIndex(({ path: module }) => name.startsWith(`${module}.`));
+    const suffix = name.slice((output.layers[layer]?.path.length ?? 0) + 1);
+    if (layer < 0 || !/^(q2_proj|k2_proj|lambda_|subln)/.test(suffix)) return tensor;
+    const [middle, spread] = SPREADS[suffix] ?? [0, 0.4];
+    const count = tensor.dims.reduce((all, size) => all * Number(size), 1);
+    const values = draw(`${layer}.${suffix}`, count).map((value) => middle + spread * value);
+    return derive(tensor, {
+      floatData: [],
+      rawData: memoryBytes(encodeFloats(tensor.dataType as 1, values)),
+    });
+  });
+  return encode('ModelProto', derive(proto, { graph: derive(graph, { initializer }) })).read();
 }
