@@ -81,8 +81,8 @@ export class Bench {
   }
 
   /** Loads the original as it is, for as long as `use` needs it. */
-  async original<T>(use: (session: Session) => Promise<T>): Promise<T> {
-    return this.#asItIs(this.pair.original, use);
+  async original<T>(use: (session: Session) => Promise<T>, profile = false): Promise<T> {
+    return this.#asItIs(this.pair.original, use, profile);
   }
 
   /** Loads a changed copy of the original, its functions inlined where they were for the rewrite. */

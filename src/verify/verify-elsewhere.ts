@@ -6,7 +6,7 @@ import { checkLayers } from './check-layers';
 import { checkPlacement } from './check-placement';
 import { compareTensors } from './compare';
 import { locateElsewhere } from './locate-elsewhere';
-import type { Placement } from './placement';
+import { type Placement, placementOf } from './placement';
 import type { ProviderSpec } from './providers';
 import { type Check, CheckBuilder } from './report';
 import type { Requirement } from './requirement';
@@ -44,7 +44,9 @@ export async function verifyElsewhere(
       await blameOriginal(bench, at.original, same);
       continue;
     }
-    placements.push(checkPlacement(spec, rewritten.nodes, requirement, at.where, placed));
+    const placement = checkPlacement(spec, rewritten.nodes, requirement, at.where, placed);
+    placements.push(placement);
+    await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
     const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);
     if (wrong) {
@@ -89,6 +91,29 @@ function compareRuns(
     if (check.failures > before) wrong ??= run;
   }
   return wrong;
+}
+
+/** Whether the same operators of the original fall back as well: then the provider has no kernels for them. */
+async function blameKernels(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  { fellBack }: Placement,
+  check: CheckBuilder,
+): Promise<void> {
+  const operators = new Set(fellBack.flatMap(({ opType, computes }) => (computes ? [opType] : [])));
+  const [run] = runs;
+  if (operators.size === 0 || !run) return;
+  const { provider } = bench.place;
+  const nodes = await bench.original(async (session) => {
+    await session.run(run.feeds);
+    return session.endProfiling();
+  }, true);
+  const before = placementOf(provider, nodes).fellBack;
+  const also = [...operators].filter((opType) =>
+    before.some((node) => node.computes && node.opType === opType),
+  );
+  if (also.length > 0)
+    check.findOnce(`${provider.text} has no kernel for ${also.join(', ')}: it is the same in the original`);
 }
 
 /** Whether the original does any better on the provider: if not, the rewrite is not at fault. */

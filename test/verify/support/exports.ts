@@ -3,6 +3,7 @@ import type { RewriteFileSettings } from '../../../src/api/rewrite';
 import { verifyModels } from '../../../src/api/verify';
 import { DiffxError } from '../../../src/errors';
 import { exportNames } from '../../support/fixtures';
+import { onSecondProvider } from '../../support/second-provider';
 import { findingsOf, pairOf } from './pairs';
 
 /** Why an export cannot be rewritten, as far as that is right. */
@@ -23,9 +24,11 @@ export function testAllExports(settings: RewriteFileSettings, fewest: number): v
       if (error instanceof DiffxError && REFUSALS.includes(error.code)) return;
       throw error;
     }
-    const report = await verifyModels(pair.original, pair.rewritten, { lengths: [5] });
-    expect(findingsOf(report)).toEqual([]);
-    expect(report.passed).toBe(true);
+    const report = await verifyModels(pair.original, pair.rewritten, { lengths: [5], ...onSecondProvider });
+    // What no kernel exists for is the subject of elsewhere.test.ts.
+    const numbers = report.checks.filter(({ name }) => name !== 'placement');
+    expect(findingsOf({ ...report, checks: numbers })).toEqual([]);
+    expect(numbers.every(({ passed }) => passed)).toBe(true);
     verified++;
   });
 

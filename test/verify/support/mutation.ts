@@ -3,8 +3,9 @@ import type { RewriteFileSettings } from '../../../src/api/rewrite';
 import { verifyModels } from '../../../src/api/verify';
 import type { RewrittenLayer } from '../../../src/attention/record';
 import type { CheckName } from '../../../src/verify/report';
+import { onSecondProvider, SECOND_EP } from '../../support/second-provider';
 import { Draft } from './draft';
-import { checkOf, failedChecks, findingsOf, pairOf, type WrittenPair } from './pairs';
+import { checkOf, failedChecks, failedOn, findingsOf, pairOf, type WrittenPair } from './pairs';
 
 /** An export, and how it is rewritten. */
 export interface Rewritten {
@@ -105,7 +106,10 @@ export function testMutations(mutations: readonly Mutation[]): void {
   test.each(cases)('%s', async (_, { mutation: { damage, check, layer, says }, each }) => {
     const subject = subjectOf(each);
     damage(subject);
-    const report = await verifyModels(subject.pair.original, subject.draft.write(), FEW);
+    const report = await verifyModels(subject.pair.original, subject.draft.write(), {
+      ...FEW,
+      ...onSecondProvider,
+    });
     const found = findingsOf(report);
     expect({ passed: report.passed, failed: failedChecks(report), found }).toMatchObject({
       passed: false,
@@ -114,6 +118,9 @@ export function testMutations(mutations: readonly Mutation[]): void {
     expect({ layer: report.firstDivergingLayer, found }).toMatchObject({
       layer: layer && subject[layer].path,
     });
+    // What is wrong with a layer shows wherever it runs.
+    if (SECOND_EP !== undefined && check === 'layers')
+      expect(failedOn(report, SECOND_EP)).toEqual(expect.arrayContaining([check]));
     if (says)
       expect(
         checkOf(report, check)

@@ -44,6 +44,12 @@ export function failedChecks({ checks }: VerifyReport): CheckName[] {
   return checks.flatMap(({ name, passed }) => (passed ? [] : [name]));
 }
 
+/** The same of those that concern a provider beside the CPU; all of them where nothing ran there. */
+export function failedOn({ checks }: VerifyReport, ep: string): CheckName[] {
+  const there = checks.filter(({ provider }) => provider === ep);
+  return (there.length > 0 ? there : checks).flatMap(({ name, passed }) => (passed ? [] : [name]));
+}
+
 /** Everything that was found, one line each, for messages of tests. */
 export function findingsOf({ checks }: VerifyReport): string[] {
   return checks.flatMap(({ name, passed, findings }) =>
