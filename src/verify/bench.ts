@@ -132,14 +132,16 @@ export class Bench {
     return { name: of.file.path, refusedExitCode, ...threadsFor(of.file), ...this.place, profile };
   }
 
-  /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding. */
-  async noteRefusals(check: CheckBuilder, work: () => Promise<void>): Promise<void> {
+  /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding; true where there is none. */
+  async noteRefusals(check: CheckBuilder, work: () => Promise<void>): Promise<boolean> {
     try {
       await work();
+      return true;
     } catch (error) {
       const known = error instanceof DiffxError && ['runtime-refused', 'feed-mismatch'].includes(error.code);
       if (!known) throw error;
       check.findOnce(error.message);
+      return false;
     }
   }
 

@@ -21,9 +21,8 @@ export async function runRewritten(
   const given: Tensors[] = [];
   const unmixed: Tensors[] = [];
   const nodes: NodeRun[] = [];
-  const before = check.findings.length;
   const elsewhere = bench.place.provider.provider !== 'cpu';
-  await bench.noteRefusals(check, () =>
+  const ran = await bench.noteRefusals(check, () =>
     bench.rewritten(async (session) => {
       for (const run of runs) {
         // Under `preserve`, both components have cached the same keys.
@@ -34,5 +33,5 @@ export async function runRewritten(
       if (elsewhere) nodes.push(...session.endProfiling());
     }, elsewhere),
   );
-  return check.findings.length > before ? undefined : { given, unmixed, nodes };
+  return ran ? { given, unmixed, nodes } : undefined;
 }

@@ -26,7 +26,8 @@ function benchOf(original: string, rewritten: string): Bench {
   if (!record) throw new Error('no record');
   const { sites } = findAttention(pair.original, passes.recognisers);
   const map = new Correspondence(pair.original, pair.rewritten, record, sites);
-  const whole = { ...pair, record, sites, keepsFunction: false, expectedParameters: new Map() };
+  const nothing = { prepared: [], prepareOriginal: () => undefined, expectedParameters: new Map() };
+  const whole = { ...pair, ...nothing, record, sites, keepsFunction: false };
   return new Bench(whole, map, {});
 }
 
