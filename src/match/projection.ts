@@ -234,6 +234,24 @@ function storedBias(
   return { node, value, holder, tensor, layout, counts: 'columns', castTo };
 }
 
+/**
+ * Axes of the input in the order [leading axes, features], where a product with a matrix is all that the projection does;
+ * undefined for a convolution that mixes positions or keeps channels apart.
+ */
+export function featuresLast({
+  kind,
+  node,
+  inputOrder,
+  inputRank,
+  rowShape,
+}: Projection): number[] | undefined {
+  const axes = Array.from({ length: inputRank }, (_, axis) => axis);
+  if (kind === 'linear') return [...(inputOrder ?? axes)];
+  const all = (name: string, value: number) => (node.ints(name) ?? []).every((each) => each === value);
+  const pointwise = rowShape.slice(1).every((size) => size === 1) && (node.int('group') ?? 1) === 1;
+  return pointwise && all('strides', 1) && all('pads', 0) ? [0, ...axes.slice(2), 1] : undefined;
+}
+
 /** Where each of some columns begins in the stored weight, in elements; `rowPositions` are counted from there. */
 export function columnPositions({ layout }: Projection, columns: Int32Array): Int32Array {
   const all = positions(layout.columns, layout.offset);

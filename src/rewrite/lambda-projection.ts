@@ -4,6 +4,7 @@ import type { FunctionForm } from '../attention/record';
 import type { Side } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
+import { featuresLast } from '../match/projection';
 import { knownView } from '../match/side';
 import type { Builder } from './builder';
 import { joinShape, secondProjection } from './second-projection';
@@ -27,17 +28,24 @@ export function lambdaLogits(
   parameters: ReadonlyMap<string, Value>,
 ): Value {
   const { query } = site;
-  const { kind, node } = query.projection;
-  if (kind === 'convolution') {
-    fail('projection-form', node, 'a linear layer, for lambda to be projected from the same input', kind);
+  const inputOrder = featuresLast(query.projection);
+  if (!inputOrder) {
+    const found = 'a convolution over several positions, or in groups';
+    fail('projection-form', query.projection.node, 'queries of one position each, for lambda as well', found);
   }
   const { axes, like } = layoutOf(site, form, start);
+  if (axes.flat().some((atom) => atom.kind === 'lead' && atom.order === undefined)) {
+    const wanted = 'tokens that are those of one input, for lambda to be projected from it';
+    fail('layout-lost', query.projection.node, wanted, 'tokens of several inputs, or other than projected');
+  }
   const heads = axes.map((axis) => axis.flatMap((atom) => headAtoms(atom, query)));
   const columns = Int32Array.from({ length: site.heads }, (_, head) => head);
   const side: Side = {
     ...query,
     projection: {
       ...query.projection,
+      kind: 'linear',
+      inputOrder: inputOrder.some((from, axis) => from !== axis) ? inputOrder : undefined,
       quantized: undefined,
       bias: undefined,
       castTo: undefined,

@@ -1,5 +1,6 @@
 import type { Atom, LeadAtom } from '../analyse';
 import { columnAtoms } from '../analyse';
+import { featuresLast } from '../match/projection';
 import type { LayerUnderTest } from './layer-reference';
 import { type Array64, permute, sigmoidOf } from './reference';
 
@@ -29,8 +30,9 @@ export function projectedLambda(
   weighed: Array64,
 ): Array64 {
   const { core, query } = site;
-  const order = query.projection.inputOrder;
-  const lambda = sigmoidOf(order ? permute(x, order) : x, weight);
+  const order = featuresLast(query.projection);
+  if (!order) throw new Error('its queries come from several positions each');
+  const lambda = sigmoidOf(permute(x, order), weight);
   const view = core.kind === 'written-out' ? core.probabilitiesView : query.operandView;
   if (!('axes' in view)) throw new Error(`nobody knows where its heads are: ${view.found}`);
   const merged = core.kind === 'operator' && core.merged;

@@ -115,7 +115,15 @@ describe.each([...severalProjections, ...weightForms, ...packedForms])('$what', 
     },
   );
 
-  test.each([{}, { init: 'preserve' }, { splitHeads: true }] as const)('%j is verified', async (settings) => {
+  // lambda of each token needs one input for all tokens, and queries that come from one position each.
+  const v2 = /^two sequences|kernel/.test(form.what) ? [] : [{ preset: 'v2', init: 'preserve' }];
+  const settings: RewriteFileSettings[] = [
+    {},
+    { init: 'preserve' },
+    { splitHeads: true },
+    { preset: 'paper' },
+  ];
+  test.each([...settings, ...v2])('%j is verified', async (settings) => {
     const target = path.join(temporaryFolder(), 'rewritten.onnx');
     writeRewritten(rewriteModel(file, settings), target, true);
     const report = await verifyModels(file, target);
@@ -196,6 +204,18 @@ describe('refused, with the reason and nothing written', () => {
       variant(gated, [['["gate"] g = Sigmoid (d)', '["gate"] g = LpNormalization <axis = -1> (d)']]),
       {},
       "columns-mixed at 'gate': wanted operators that treat all columns of a packed projection alike, found LpNormalization",
+    ],
+    [
+      'lambda of a token whose queries come from several positions',
+      groups,
+      { preset: 'v2' },
+      "projection-form at 'q_proj': wanted queries of one position each, for lambda as well",
+    ],
+    [
+      'lambda of tokens that come from two sequences',
+      textOf('two sequences'),
+      { preset: 'v2' },
+      "layout-lost at 'text_q': wanted tokens that are those of one input, for lambda to be projected from it",
     ],
   ];
   test.each(refused)('%s', (_, text, settings, reason) => {

@@ -3,7 +3,7 @@
  * sequences of which one is padded. Second weights are random: a key that is cached in the wrong half is seen.
  */
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
-import { load, type Model } from '../../src/ir';
+import { declaredShape, load, type Model } from '../../src/ir';
 import { readModel } from '../../src/onnx';
 import { type Session, withSession } from '../../src/verify/session';
 import { cacheNames, type Decoding, rowsOf, stepByStep, tokens } from '../support/decoding';
@@ -78,6 +78,15 @@ describe.each(names.filter((name) => !DYNAMIC.includes(name)))('%s', (name) => {
       const factor = past.endsWith('.key') ? 2 : 1;
       expect(heads(model, past)).toBe(factor * heads(original, past));
     }
+  });
+
+  test('v2: the cache is that of the original', async () => {
+    const { model, bytes } = rewritten(name, { preset: 'v2' });
+    expect(await decode(model, bytes, sizes)).toBeLessThan(tolerance);
+    const original = load(readModel(openExport(name).model));
+    const signature = ({ graph }: Model) =>
+      [...graph.inputs, ...graph.outputs].map((value) => [value.name, declaredShape(value)]);
+    expect(signature(model)).toEqual(signature(original));
   });
 
   test('split heads, or a refusal where all share a single key head', async () => {

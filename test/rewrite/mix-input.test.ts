@@ -6,7 +6,7 @@ import { expectClose, floatTensor, largestDifference, readTensors, runModel } fr
 
 const mix = (value: number) => ({ diff_attn_mix: floatTensor([], [value]) });
 const rewritten = (model: string, settings: RewriteFileSettings) =>
-  rewrittenBytes(rewriteModel(model, { ...settings, mixInput: true, sublayerNorm: false })).read();
+  rewrittenBytes(rewriteModel(model, { sublayerNorm: false, ...settings, mixInput: true })).read();
 
 describe.each(architectures.map(({ name }) => exportsOf(name).at(-1) ?? ''))('%s', (name) => {
   const { model, io } = openExport(name);
@@ -20,9 +20,23 @@ describe.each(architectures.map(({ name }) => exportsOf(name).at(-1) ?? ''))('%s
     },
   );
 
+  test.each(['random', 'mirror', 'preserve'])('v2, %s init, mix 0: the original outputs', async (init) => {
+    const bytes = rewritten(model, { preset: 'v2', init });
+    expectClose(await runModel(bytes, { ...feeds, ...mix(0) }), original, 1e-4);
+  });
+
+  test('v2, mirror init: (1 - mix * lambda) times each attention moves the outputs', async () => {
+    const bytes = rewritten(model, { preset: 'v2', init: 'mirror' });
+    const moved = await runModel(bytes, { ...feeds, ...mix(1) });
+    for (const output of Object.keys(original))
+      expect(largestDifference(moved[output], original[output])).toBeGreaterThan(1e-3);
+  });
+
   test.each([0.3, 1])('preserve, mix %d: the original outputs, since the gain follows', async (value) => {
-    const bytes = rewritten(model, { init: 'preserve', emit: 'inline' });
-    expectClose(await runModel(bytes, { ...feeds, ...mix(value) }), original, 1e-4);
+    for (const preset of ['axolotl', 'v2']) {
+      const bytes = rewritten(model, { preset, init: 'preserve', emit: 'inline' });
+      expectClose(await runModel(bytes, { ...feeds, ...mix(value) }), original, 1e-4);
+    }
   });
 
   test('mix 1 is a rewrite without the input, and something between is something between', async () => {

@@ -8,7 +8,15 @@ import { expectClose, floatTensor, runModel } from '../support/run';
 const x = floatTensor([2, 3, 8], randomFill(5)('x', 48));
 const ofOpset = (opset: number) => variant(ATTENTION, [['["" : 17,', `["" : ${opset},`]]);
 
-const modes: readonly RewriteFileSettings[] = [{}, { emit: 'inline' }, { splitHeads: true }];
+const modes: readonly RewriteFileSettings[] = [
+  {},
+  { emit: 'inline' },
+  { splitHeads: true },
+  { preset: 'paper' },
+  { preset: 'diffllama', emit: 'inline' },
+  { preset: 'v2' },
+  { preset: 'v2', init: 'preserve', emit: 'inline' },
+];
 
 describe.each([13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24])('opset %i', (opset) => {
   test.each(modes)('%j gives what it gives in opset 17', async (settings) => {

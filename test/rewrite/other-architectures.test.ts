@@ -48,9 +48,13 @@ describe.each(architectures)('$name, $form', ({ name: architecture, form, attent
     (name) => name.startsWith(`${architecture}-`) && !name.includes('+') && form.test(name),
   );
   const feeds = readTensors(openExport(first).io, 'input.');
-  const modes: RewriteFileSettings[] = [{}, { sublayerNorm: false, emit: 'inline' }];
+  const modes: RewriteFileSettings[] = [{}, { sublayerNorm: false, emit: 'inline' }, { preset: 'v2' }];
 
-  const halves: RewriteFileSettings[] = [{ splitHeads: true }, { splitHeads: true, sublayerNorm: false }];
+  const halves: RewriteFileSettings[] = [
+    { splitHeads: true },
+    { splitHeads: true, sublayerNorm: false },
+    { preset: 'paper' },
+  ];
 
   describe.each(split ? [...modes, ...halves] : modes)('%j', (settings) => {
     const run = async (name: string) => {
@@ -75,8 +79,8 @@ describe.each(architectures)('$name, $form', ({ name: architecture, form, attent
 
   test.each([first, ...others])('%s: zero init and preserve keep the outputs', async (name) => {
     const { model, io } = openExport(name);
-    for (const init of ['zero', 'preserve']) {
-      const output = rewriteModel(model, { init, sublayerNorm: false });
+    for (const settings of [{ init: 'zero' }, { init: 'preserve' }, { preset: 'v2', init: 'preserve' }]) {
+      const output = rewriteModel(model, { ...settings, sublayerNorm: false });
       const actual = await runModel(
         rewrittenBytes(output).read(),
         doubledKeys(readTensors(io, 'input.'), output.model, 'copies'),
