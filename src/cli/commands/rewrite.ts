@@ -114,7 +114,10 @@ function addRewriteOptions(command: Command): void {
     .option('--init <mode>', 'new weights: random, zero, mirror or preserve (default: random)')
     .option('--zero-init', 'the same as --init zero')
     .option('--mirror-weights', 'the same as --init mirror')
-    .option('--sublayer-norm', 'RMSNorm behind each attention (default, except with --init preserve)')
+    .option(
+      '--sublayer-norm',
+      'RMSNorm behind each attention (default, except with --init preserve and --preset v2)',
+    )
     .option('--no-sublayer-norm', 'no such norm')
     .option(
       '--norm-eps <number>',
