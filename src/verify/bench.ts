@@ -1,6 +1,7 @@
 import { MIX_INPUT } from '../attention/record';
 import { DiffxError, ExitCode } from '../errors';
 import type { Model } from '../ir';
+import { DataType } from '../onnx';
 import type { CaseRun } from './case-runs';
 import type { Exposure } from './exposure';
 import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
@@ -19,6 +20,7 @@ import type { Tensor } from './tensor';
 import { type Tolerance, widenFor } from './tolerance';
 import { makeVariant, threadsFor } from './variants';
 import type { Pair, VerifySettings } from './verify';
+import { holdsBfloat16, wideTensor } from './wide';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -31,12 +33,26 @@ export interface RunPlace {
 
 const HOME: RunPlace = { provider: CPU, optimization: 'all' };
 
+/** A session of a widened model, which takes no bfloat16. */
+function fedWide(session: Session): Session {
+  return {
+    ...session,
+    run: (feeds, wanted) =>
+      session.run(
+        Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, wideTensor(tensor)])),
+        wanted,
+      ),
+  };
+}
+
 /** Where a pair and changed copies of it are run, for all checks. */
 export class Bench {
   /** In the order of the data. */
   readonly layers: readonly LayerUnderTest[];
   readonly pasts: readonly DoubledKeys[];
   readonly presents: readonly DoubledKeys[];
+  /** True where both models are run with float32 in the place of bfloat16. */
+  readonly wide: boolean;
   /** For what the model as a whole gives, by element type. */
   readonly toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance;
 
@@ -49,6 +65,7 @@ export class Bench {
   ) {
     const { record, rewritten, original } = pair;
     const { options } = record;
+    const wide = holdsBfloat16(original);
     const layers = matchLayers(record, pair.sites).map(({ layer, site }): LayerUnderTest => {
       const scope = pathOf(site.scope);
       const hidden = site.core.kind === 'operator' && options.heads === 'split' && !showsMaps(site.core);
@@ -57,12 +74,14 @@ export class Bench {
       const showsMap = core.kind === 'written-out' && map.maps.has(core.probabilities);
       const probabilities =
         core.kind === 'written-out' ? map.computedAs(core.probabilities)?.name : undefined;
-      return { layer, site, options, scope, calls, showsMap, probabilities };
+      const computedIn = wide ? DataType.FLOAT : undefined;
+      return { computedIn, layer, site, options, scope, calls, showsMap, probabilities };
     });
     this.layers = inDataOrder(layers, ({ site }) => site);
     this.pasts = doubledInputs(record);
     this.presents = doubledOutputs(rewritten, record);
-    const precision = precisionOf(original);
+    this.wide = wide;
+    const precision = wide ? 'float32' : precisionOf(original);
     this.toleranceOf = (dtype) => settings.tolerance ?? this.widen(toleranceWithin(precision, dtype));
   }
 
@@ -106,7 +125,7 @@ export class Bench {
 
   async #asItIs<T>(of: Model, use: (session: Session) => Promise<T>, profile = false): Promise<T> {
     const { directory, path } = of.file;
-    if (directory === undefined) return this.#load(of, () => undefined, use, profile);
+    if (directory === undefined || this.wide) return this.#load(of, () => undefined, use, profile);
     return withSession(path, this.#sessionOptions(of, profile), use);
   }
 
@@ -117,10 +136,10 @@ export class Bench {
     profile = false,
   ) {
     const edits: E[] = [];
-    const variant = makeVariant(of.file, (model) => void edits.push(edit(model)));
+    const variant = makeVariant(of.file, (model) => void edits.push(edit(model)), { wide: this.wide });
     try {
       return await withSession(variant.model, this.#sessionOptions(of, profile), (session) =>
-        use(session, edits[0] as E),
+        use(this.wide ? fedWide(session) : session, edits[0] as E),
       );
     } finally {
       variant.discard();

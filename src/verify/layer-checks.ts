@@ -104,13 +104,16 @@ const DOUBLE = 11;
  * is small there is rounded in small steps.
  */
 function fitting(
-  { site, layer }: LayerUnderTest,
+  { site, layer, computedIn }: LayerUnderTest,
   actual: Tensor,
   lookup: Lookup,
   widen: Limits['widen'],
 ): Tolerance {
   // What was shown out of a branch is float32 whatever it was.
-  const [own, inside] = [toleranceFor(actual.dtype), toleranceFor(site.dataType as Tensor['dtype'])];
+  const [own, inside] = [
+    toleranceFor(actual.dtype),
+    toleranceFor((computedIn ?? site.dataType) as Tensor['dtype']),
+  ];
   const widest = inside.atol > own.atol ? inside : own;
   const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
   const size = max(rms(actual), values ? rms(values) : 0);

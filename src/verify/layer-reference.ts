@@ -30,6 +30,8 @@ import { type Tensor, toFloat64 } from './tensor';
 export type Lookup = (name: string) => Tensor | undefined;
 
 export interface LayerUnderTest {
+  /** Element type that the attention is computed in where it is run, if that is not its own. */
+  readonly computedIn?: number | undefined;
   readonly layer: RewrittenLayer;
   /** The attention in the original. */
   readonly site: LocatedSite;

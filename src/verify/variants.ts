@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { load, type Model, save } from '../ir';
 import { type ModelFile, modelBytes, writeModel } from '../onnx';
+import { widened } from './wide';
 
 /** Above this size a variant goes through a temporary file instead of memory. */
 const LARGE = 64 * 2 ** 20;
@@ -15,12 +16,17 @@ export interface Variant {
 
 /**
  * Makes a changed copy of a model that was read; the file itself is not touched.
- * @param largest bytes that are held in memory; more go into a temporary file
+ * @param settings largest: bytes that are held in memory, more go into a temporary file; wide: float32 for bfloat16
  */
-export function makeVariant(file: ModelFile, edit: (model: Model) => void, largest = LARGE): Variant {
+export function makeVariant(
+  file: ModelFile,
+  edit: (model: Model) => void,
+  { largest = LARGE, wide = false }: { readonly largest?: number; readonly wide?: boolean } = {},
+): Variant {
   const model = load(file);
   edit(model);
-  const proto = save(model);
+  const saved = save(model);
+  const proto = wide ? widened(saved, file) : saved;
   const tensorBytes = file.tensorBytes.bind(file);
   if (modelSize(file) <= largest) {
     return { model: modelBytes(proto, { name: file.path, tensorBytes }).read(), discard: () => undefined };

@@ -21,7 +21,9 @@ test('a small variant stays in memory, side file included', async () => {
 test('a large one goes through a temporary file, which is gone after use; the model stays as it was', async () => {
   const before = folders();
   const bytes = fs.readFileSync(model);
-  const variant = makeVariant(readModel(model), (edited) => edited.setMetadata('changed', 'yes'), 0);
+  const variant = makeVariant(readModel(model), (edited) => edited.setMetadata('changed', 'yes'), {
+    largest: 0,
+  });
   expect(folders()).toHaveLength(before.length + 1);
   await withSession(variant.model, { threads: 1 }, async ({ outputs }) => {
     expect(outputs.length).toBeGreaterThan(0);
@@ -46,7 +48,9 @@ test('nothing is left behind where the copy cannot be written', () => {
       throw new Error('the disk is full');
     },
   };
-  expect(() => makeVariant(unreadable as typeof file, () => undefined, 0)).toThrow('the disk is full');
+  expect(() => makeVariant(unreadable as typeof file, () => undefined, { largest: 0 })).toThrow(
+    'the disk is full',
+  );
   expect(folders()).toEqual(before);
 });
 
