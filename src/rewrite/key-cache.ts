@@ -1,4 +1,4 @@
-import { ancestors, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
+import { ancestors, axisSize, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { CachedKeys } from '../attention/record';
 import { type Branch, branchesOf, isProjected, type OperatorCache } from '../attention/site';
@@ -109,7 +109,8 @@ function fedThrough(value: Value, site: LocatedSite, session: RewriteSession): F
   return undefined;
 }
 
-/** Where heads stand, and how many there are: fewer than the attention has, where heads share what is cached. */
+/** Where heads stand, and how many there are: fewer or more than the attention has, where heads share what is cached, or it is
+ * cached once for each query head that reads it. */
 interface HeadPlace {
   readonly axis: number;
   readonly heads: number;
@@ -162,24 +163,33 @@ function headPlace(
   for (const start of keyStarts(site, session)) {
     const from = new Map([[start.value, start.view]]);
     const view = followViews(session.found.analysis.shapes, from, nodes).get(value);
-    const axis = view && 'axes' in view ? headAxis(view, start) : undefined;
-    if (axis !== undefined) return { axis, heads: start.heads };
+    const place = view && 'axes' in view ? headsIn(view, start) : undefined;
+    if (place) return place;
   }
   return undefined;
 }
 
-/** The axis on which key heads stand. A single head has an axis of size 1 between the others. */
-function headAxis(view: View, { units, headUnits, heads }: Start): number | undefined {
+/**
+ * The axis on which key heads stand, alone or repeated for the query heads that share them. A single head that is not
+ * repeated has an axis of size 1 between the others.
+ */
+function headsIn(view: View, { units, headUnits, heads }: Start): HeadPlace | undefined {
   const strides = units.slice(0, headUnits).map(({ stride }) => stride);
   const isHead = (axis: View['axes'][number]) =>
     axis.some((atom) => atom.kind === 'column' && atom.stride !== undefined && strides.includes(atom.stride));
-  if (heads > 1) {
-    const axis = view.axes.findIndex(isHead);
-    const alone = view.axes[axis]?.every(({ kind }) => kind === 'column');
-    return axis >= 0 && alone ? axis : undefined;
+  const isRepeated = (axis: View['axes'][number]) =>
+    axis.length > 0 && axis.every(({ kind }) => kind === 'repeat');
+  const axis = view.axes.findIndex(heads > 1 ? isHead : isRepeated);
+  const atoms = view.axes[axis];
+  if (atoms) {
+    const size = axisSize(atoms).value;
+    const alone = atoms.every(({ kind }) => kind !== 'lead');
+    return alone && size !== undefined ? { axis, heads: size } : undefined;
   }
-  const single = view.axes.flatMap((axis, index) => (axis.length === 0 ? [index] : []));
-  return single.length === 1 ? single[0] : single.find((index) => index === 1);
+  if (heads > 1) return undefined;
+  const single = view.axes.flatMap((each, index) => (each.length === 0 ? [index] : []));
+  const only = single.length === 1 ? single[0] : single.find((index) => index === 1);
+  return only === undefined ? undefined : { axis: only, heads: 1 };
 }
 
 /** Replaces each output that shows the keys by positive and negative keys, one behind the other on the head axis. */
