@@ -38,8 +38,8 @@ function makePair(originalPath: string, rewrittenPath: string): Pair {
   const expectedParameters = new Map<string, ByteRange>();
   for (const site of sites) {
     if (!rewrittenPaths.has(site.path)) continue;
-    for (const { suffix, tensor } of planParameters(original, site, complete)) {
-      expectedParameters.set(`${site.path}.${suffix}`, original.file.tensorBytes(tensor));
+    for (const { path, suffix, tensor } of planParameters(original, site, complete)) {
+      expectedParameters.set(`${path}.${suffix}`, original.file.tensorBytes(tensor));
     }
   }
   // A checkpoint may have replaced what the initial values kept.

@@ -1,11 +1,10 @@
 import type { Candidate } from '../analyse';
-import { constantSource } from '../analyse';
 import type { Model } from '../ir';
 import { Analysis } from '../match/context';
 import { attempt, type Reason } from '../match/outcome';
-import { attentionPath, nearbyLayer, pathKind, pathNumbers } from './path';
+import { attentionPath, compareNumbers, nearbyLayer, pathKind, pathNumbers } from './path';
 import type { Recogniser } from './recogniser';
-import { type AttentionSite, isProjected, projectedSides } from './site';
+import { type AttentionSite, type Branch, branchesOf, isProjected, projectedSides } from './site';
 
 /** An attention with its place in the model. */
 export interface LocatedSite extends AttentionSite {
@@ -15,6 +14,18 @@ export interface LocatedSite extends AttentionSite {
   readonly depth: number;
   /** Other attentions with the same path run the same weights again. */
   readonly shared: boolean;
+  /**
+   * Where the parameters of the second projections are named. What shares its weight shares the second one: keys of
+   * several layers, or queries and keys of one.
+   */
+  readonly names: ReadonlyMap<Branch, ParameterName>;
+}
+
+/** The attention path of a parameter, and what its name behind that begins with. */
+export interface ParameterName {
+  readonly path: string;
+  /** `q2_proj`, `k2_proj`; `q2_proj.1` and so on for the further projections of a side. */
+  readonly name: string;
 }
 
 /** A candidate that no recogniser understood. */
@@ -62,9 +73,15 @@ function weightKey(site: AttentionSite): string {
   return projectedSides(site).map(sideKey).join('|');
 }
 
-function sideKey({ projection, columns }: AttentionSite['query']): string {
-  const side = `${projection.tensor.name ?? ''}@${columns[0] ?? 0}`;
-  return `${side}|${constantSource(projection.weight).name || side}`;
+function sideKey(side: AttentionSite['query']): string {
+  return branchesOf(side).map(branchKey).join('+');
+}
+
+/** The stored weight and bias of a projection, and the columns of them. */
+function branchKey({ projection, columns }: Branch): string {
+  const { tensor, holder, layout, bias } = projection;
+  const stored = `${tensor.name ?? ''}|${holder.name}|${bias?.holder.name ?? ''}`;
+  return `${stored}@${layout.offset}:${columns.join()}`;
 }
 
 /**
@@ -103,15 +120,34 @@ function locate(sites: readonly AttentionSite[]): LocatedSite[] {
     });
   });
   const located = named.map(
-    ({ site, path }): LocatedSite => ({
+    ({ site, path }): Omit<LocatedSite, 'names'> => ({
       ...site,
       path,
       depth: rank.get(path)?.depth ?? 0,
       shared: (uses.get(path) ?? 0) > 1,
     }),
   );
-  const order = (site: LocatedSite) => rank.get(site.path)?.kind ?? 0;
-  return located.sort((a, b) => order(a) - order(b) || a.depth - b.depth);
+  const order = ({ path }: { path: string }) => rank.get(path)?.kind ?? 0;
+  return nameProjections(located.sort((a, b) => order(a) - order(b) || a.depth - b.depth));
+}
+
+/** Weights that several attentions or sides share are named by the first of them, in the order of depth. */
+function nameProjections(sites: readonly Omit<LocatedSite, 'names'>[]): LocatedSite[] {
+  const owners = new Map<string, ParameterName>();
+  return sites.map((site) => {
+    const names = new Map<Branch, ParameterName>();
+    for (const side of projectedSides(site)) {
+      const prefix = side === site.query ? 'q2_proj' : 'k2_proj';
+      branchesOf(side).forEach((branch, index) => {
+        const own = { path: site.path, name: index === 0 ? prefix : `${prefix}.${index}` };
+        const key = branchKey(branch);
+        const name = owners.get(key) ?? own;
+        owners.set(key, name);
+        names.set(branch, name);
+      });
+    }
+    return { ...site, names };
+  });
 }
 
 /**
@@ -147,12 +183,4 @@ function groupByKind(paths: readonly string[]): string[][] {
   }
   for (const group of kinds.values()) group.sort((a, b) => compareNumbers(pathNumbers(a), pathNumbers(b)));
   return [...kinds.values()];
-}
-
-function compareNumbers(a: readonly number[], b: readonly number[]): number {
-  for (let i = 0; i < Math.max(a.length, b.length); i++) {
-    const difference = (a[i] ?? -1) - (b[i] ?? -1);
-    if (difference !== 0) return difference;
-  }
-  return 0;
 }

@@ -112,8 +112,14 @@ function fromOwners(owners: readonly OwnedBy[], scope: string | undefined): stri
   const modules = [...new Set(owners.map(({ module }) => module))];
   const common = commonPath(modules);
   const [query] = owners;
-  const sharedKeys = query && pathNumbers(common).length < pathNumbers(query.module).length;
-  if (sharedKeys) return query.linear ? parent(query.module) : query.module;
+  const shared = query && pathNumbers(common).length < pathNumbers(query.module).length;
+  if (shared) {
+    // What two layers of one kind share belongs to the first of them; otherwise the queries tell.
+    const modules = owners.map(({ module, linear }) => (linear ? parent(module) : module));
+    const [own = ''] = modules;
+    const sameKind = modules.filter((module) => pathKind(module) === pathKind(own));
+    return sameKind.sort((a, b) => compareNumbers(pathNumbers(b), pathNumbers(a)))[0] ?? own;
+  }
   const single = modules.length === 1 && owners.every(({ linear }) => linear);
   if (!single) return common;
   return scope !== undefined && lastPart(scope) === lastPart(common) ? common : parent(common) || common;
@@ -131,6 +137,15 @@ export function pathKind(path: string): string {
 /** The numbers of a path, outermost first. */
 export function pathNumbers(path: string): number[] {
   return [...path.matchAll(/\d+/g)].map((match) => Number(match[0]));
+}
+
+/** Negative where the first numbers come before the second. */
+export function compareNumbers(a: readonly number[], b: readonly number[]): number {
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const difference = (a[i] ?? -1) - (b[i] ?? -1);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }
 
 /** How far a named parameter may be from an attention to tell the layer it is in. */

@@ -29,7 +29,6 @@ export type ReasonCode =
   | 'cache'
   | 'control-flow'
   | 'operator-form'
-  | 'shared-keys'
   | 'no-recogniser';
 
 export type Outcome<T> =

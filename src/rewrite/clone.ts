@@ -1,11 +1,11 @@
 import { ancestors, dataInputs, isShapeReader } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import { isDoubled } from '../attention/presets';
-import { secondProjections } from '../attention/second-projections';
+import { type SecondProjection, secondProjections } from '../attention/second-projections';
 import { branchesOf, isProjected } from '../attention/site';
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
-import type { Builder } from './builder';
+import { Builder } from './builder';
 import { secondProjection } from './second-projection';
 import type { RewriteSession } from './session';
 
@@ -14,16 +14,33 @@ export type Substitution = Map<Value, Value>;
 
 /** Adds the second projections of a site; the result says what they stand in for. */
 export function projectNegative(site: LocatedSite, session: RewriteSession, builder: Builder): Substitution {
-  const parameters = session.parameters.of(site);
   const substitution: Substitution = new Map();
-  for (const { name, branch } of secondProjections(site, session.options))
-    substitution.set(branch.separated, secondProjection(builder, site, branch, name, parameters));
+  for (const second of secondProjections(site, session.options))
+    if (!substitution.has(second.branch.separated))
+      substitution.set(second.branch.separated, projectOnce(site, second, session, builder));
   // Keys that come out of the projection of the queries, and stay as they are.
   const { key } = site;
   const starts = isProjected(key) ? branchesOf(key) : [key];
   const shared = starts.some(({ separated }) => substitution.has(separated));
   if (!shared || isDoubled(session.options, 'key')) return substitution;
   return substitution.set(key.operand, key.operand);
+}
+
+/** A second projection; one that several attentions read is made once, behind the model's own. */
+function projectOnce(
+  site: LocatedSite,
+  { path, name, branch }: SecondProjection,
+  session: RewriteSession,
+  builder: Builder,
+): Value {
+  const parameters = session.parameters.ofProjection(site, { path, name });
+  const make = (place: Builder) => secondProjection(place, site, branch, name, parameters);
+  const { producer, scope } = branch.separated;
+  if (!producer || !session.isShared(branch)) return make(builder);
+  return session.once(branch, () => {
+    const next = scope.nodes[scope.nodes.indexOf(producer) + 1];
+    return make(new Builder(scope, next, path));
+  });
 }
 
 /**

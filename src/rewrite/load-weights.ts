@@ -49,6 +49,7 @@ export function loadWeights(session: RewriteSession, checkpoint: Safetensors, pa
     loader.fillSide(site, 'q', site.query, session);
     if (isProjected(site.key)) loader.fillSide(site, 'k', site.key, session);
   }
+  loader.fillShared(session);
   loader.fillOthers(session);
   return loader.report();
 }
@@ -70,6 +71,7 @@ class Loader {
   readonly #loaded: { parameter: string; key: string }[] = [];
   readonly #initialised: string[] = [];
   readonly #used = new Set<string>();
+  readonly #filled = new Set<Value>();
 
   constructor(
     readonly model: Model,
@@ -131,12 +133,15 @@ class Loader {
         this.#keepQuantized(site, letter, session);
         continue;
       }
-      const second = session.parameters.of(site).get(`${letter}2_proj.${part}`);
-      const own = second && this.#find(`${site.path}.${letter}2_proj.${part}`);
+      const { path, name } = site.names.get(side) ?? { path: site.path, name: `${letter}2_proj` };
+      const made = session.parameters.ofProjection(site, { path, name }).get(`${name}.${part}`);
+      // What another side shares is filled once.
+      const second = made && !this.#filled.has(made) ? made : undefined;
+      const own = second && this.#find(`${path}.${name}.${part}`);
       const packed = this.#packed(`${site.path}.${letter}_proj.${part}`, side, session);
       const height = side.columns.length;
       const rows = packed?.tensor.shape[0];
-      if (packed && rows !== height && !(second && rows === 2 * height)) {
+      if (packed && rows !== height && !(made && rows === 2 * height)) {
         throw errors.wrongShape(
           this.path,
           packed.key,
@@ -147,6 +152,7 @@ class Loader {
       }
       if (packed) this.#putPositive(site, side, part, { ...packed, rows: height });
       if (!second) continue;
+      this.#filled.add(second);
       if (own) this.#put(second, own);
       else if (packed && rows === 2 * height) this.#put(second, { ...packed, from: height, rows: height });
       else if (packed && copies(session)) this.#put(second, { ...packed, rows: height });
@@ -156,6 +162,13 @@ class Loader {
     const further = new RegExp(`^${letter}2_proj\\.\\d`);
     for (const [suffix, value] of session.parameters.of(site))
       if (further.test(suffix)) this.fill(value, `${site.path}.${suffix}`, true);
+  }
+
+  /** Fills second projections that are named by an attention which is not rewritten itself. */
+  fillShared({ parameters, sites }: RewriteSession): void {
+    const rewritten = new Set(sites.map(({ path }) => path));
+    for (const path of parameters.paths.filter((each) => !rewritten.has(each)))
+      for (const [suffix, value] of parameters.at(path)) this.fill(value, `${path}.${suffix}`, true);
   }
 
   /** What a checkpoint has of both components, positive ones first. */

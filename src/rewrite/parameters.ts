@@ -1,7 +1,7 @@
-import type { LocatedSite } from '../attention/find';
+import type { LocatedSite, ParameterName } from '../attention/find';
 import { presetOf } from '../attention/presets';
 import { type SecondProjection, secondProjections } from '../attention/second-projections';
-import { type Branch, isProjected } from '../attention/site';
+import type { Branch } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { biasPositions, columnPositions, projectionType, rowPositions } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
@@ -14,6 +14,8 @@ import { floatTensor, makeTensor } from './tensors';
 
 /** A parameter that a rewrite adds, before its name is minted. */
 export interface PlannedParameter {
+  /** Attention path, that of another attention where weights are shared. */
+  readonly path: string;
   /** Name behind the attention path, such as `q2_proj.weight`. */
   readonly suffix: string;
   readonly tensor: TensorProto;
@@ -50,7 +52,7 @@ const LAMBDA_PROJECTION_STD = 0.02;
 const SIGMOID_START = 0.5;
 
 /** What lambda is computed from, and the norm weight of a layer, with their initial values. */
-export function planLambdas(site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
+export function planLambdas(site: LocatedSite, options: RewriteOptions): UnplacedParameter[] {
   const { lambda, normWeight } = presetOf(options);
   const planned = lambda === 'vectors' ? planVectors(site, options) : planLambdaProjection(site, options);
   if (options.sublayerNorm && normWeight) {
@@ -63,9 +65,9 @@ export function planLambdas(site: LocatedSite, options: RewriteOptions): Planned
   return planned;
 }
 
-function planVectors(site: LocatedSite, { init, seed }: RewriteOptions): PlannedParameter[] {
+function planVectors(site: LocatedSite, { init, seed }: RewriteOptions): UnplacedParameter[] {
   const width = site.headWidth;
-  const vectors = LAMBDA_VECTORS.map((suffix): PlannedParameter => {
+  const vectors = LAMBDA_VECTORS.map((suffix): UnplacedParameter => {
     const drawn = init === 'preserve' ? (PRESERVED[suffix] ?? suffix) : suffix;
     const values =
       init === 'zero' ? [new Float32Array(width)] : normal(seed, `${site.path}.${drawn}`, width, LAMBDA_STD);
@@ -76,7 +78,7 @@ function planVectors(site: LocatedSite, { init, seed }: RewriteOptions): Planned
 }
 
 /** The weight [heads, in] of lambda = sigmoid(x W); under `preserve` also where lambda starts, for the gain. */
-function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions): PlannedParameter[] {
+function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions): UnplacedParameter[] {
   const { inFeatures } = site.query.projection;
   const shape = [site.heads, inFeatures];
   const count = site.heads * inFeatures;
@@ -87,14 +89,14 @@ function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions)
   return keeps ? [weight, { suffix: 'lambda_init', tensor: scalar(SIGMOID_START) }] : [weight];
 }
 
+/** What is planned of one attention, before it is known where it is named. */
+export type UnplacedParameter = Omit<PlannedParameter, 'path'>;
+
 /** The weight [columns, in] and, where the model has one, the bias of a second projection. */
-export function planProjection(
-  model: Model,
-  site: LocatedSite,
-  { name, branch }: SecondProjection,
-  options: RewriteOptions,
-): PlannedParameter[] {
-  return [...planWeight(model, site, name, branch, options), ...planBias(model, name, branch, options)];
+function planProjection(model: Model, second: SecondProjection, options: RewriteOptions): PlannedParameter[] {
+  const { path, name, branch } = second;
+  const planned = [...planWeight(model, second, options), ...planBias(model, name, branch, options)];
+  return planned.map((each) => ({ ...each, path }));
 }
 
 function planBias(
@@ -102,7 +104,7 @@ function planBias(
   name: string,
   { projection, columns }: Branch,
   { init }: RewriteOptions,
-): PlannedParameter[] {
+): UnplacedParameter[] {
   const { bias } = projection;
   if (!bias) return [];
   const type = bias.tensor.dataType ?? projectionType(projection);
@@ -115,15 +117,13 @@ function planBias(
 
 function planWeight(
   model: Model,
-  site: LocatedSite,
-  name: string,
-  { projection, columns }: Branch,
+  { path, name, branch: { projection, columns } }: SecondProjection,
   { init, seed }: RewriteOptions,
-): PlannedParameter[] {
+): UnplacedParameter[] {
   const { inFeatures, quantized, tensor, rowShape } = projection;
   const count = columns.length * inFeatures;
   const bound = init === 'zero' ? 0 : 1 / Math.sqrt(inFeatures);
-  const numbers = init === 'zero' ? zeros(count) : uniform(seed, `${site.path}.${name}.weight`, count, bound);
+  const numbers = init === 'zero' ? zeros(count) : uniform(seed, `${path}.${name}.weight`, count, bound);
   const copies = init === 'mirror' || init === 'preserve';
   if (quantized) {
     return copies
@@ -148,43 +148,66 @@ function zeros(count: number): Iterable<Float32Array> {
   };
 }
 
-/** Everything new of a layer, by suffix. */
+/** Everything new of a layer. */
 export function planParameters(model: Model, site: LocatedSite, options: RewriteOptions): PlannedParameter[] {
+  const { path } = site;
   return [
-    ...secondProjections(site, options).flatMap((second) => planProjection(model, site, second, options)),
-    ...planLambdas(site, options),
+    ...secondProjections(site, options).flatMap((second) => planProjection(model, second, options)),
+    ...planLambdas(site, options).map((each) => ({ ...each, path })),
   ];
 }
 
-/** The parameters of a model by layer: attentions that share their weights share what is new as well. */
+/** The parameters of a model by name: attentions that share their weights share what is new as well. */
 export class ParameterBook {
-  readonly #layers = new Map<string, { values: ReadonlyMap<string, Value>; projectsKeys: boolean }>();
+  readonly #planned = new Set<LocatedSite>();
+  readonly #paths = new Map<string, Map<string, Value>>();
 
   constructor(
     readonly model: Model,
     readonly options: RewriteOptions,
   ) {}
 
-  /** The new parameters of a layer, by suffix; made the first time they are asked for. */
+  /** The new parameters that bear the path of a layer, by suffix; all of the layer are made when it is first asked for. */
   of(site: LocatedSite): ReadonlyMap<string, Value> {
-    const known = this.#layers.get(site.path);
-    // Where one branch is fed the keys that another one projects, the layer has what both of them need.
-    const planned = known && (!isProjected(site.key) || known.projectsKeys) ? [] : this.#plan(site);
-    const missing = planned.filter(({ suffix }) => !known?.values.has(suffix));
-    if (known && missing.length === 0) return known.values;
-    const values = new Map(known?.values);
-    for (const { suffix, tensor } of missing)
-      values.set(suffix, this.model.graph.addInitializer(`${site.path}.${suffix}`, tensor));
-    this.#layers.set(site.path, { values, projectsKeys: isProjected(site.key) });
-    this.model.journal.record(() => {
-      if (known) this.#layers.set(site.path, known);
-      else this.#layers.delete(site.path);
-    });
+    if (!this.#planned.has(site)) {
+      this.#planned.add(site);
+      this.model.journal.record(() => {
+        this.#planned.delete(site);
+      });
+      for (const each of planParameters(this.model, site, this.options)) this.#add(each);
+    }
+    return this.#at(site.path);
+  }
+
+  /** The parameters of a second projection of a layer, wherever they are named, by suffix. */
+  ofProjection(site: LocatedSite, { path }: ParameterName): ReadonlyMap<string, Value> {
+    this.of(site);
+    return this.#at(path);
+  }
+
+  /** The paths under which there are parameters. */
+  get paths(): readonly string[] {
+    return [...this.#paths.keys()];
+  }
+
+  /** The parameters that bear a path, by suffix. */
+  at(path: string): ReadonlyMap<string, Value> {
+    return this.#at(path);
+  }
+
+  #at(path: string): Map<string, Value> {
+    const values = this.#paths.get(path) ?? new Map<string, Value>();
+    this.#paths.set(path, values);
     return values;
   }
 
-  #plan(site: LocatedSite): PlannedParameter[] {
-    return planParameters(this.model, site, this.options);
+  #add({ path, suffix, tensor }: PlannedParameter): void {
+    const values = this.#at(path);
+    if (values.has(suffix)) return;
+    values.set(suffix, this.model.graph.addInitializer(`${path}.${suffix}`, tensor));
+    this.model.journal.record(() => {
+      values.delete(suffix);
+    });
   }
 
   /** One parameter that every layer has. */

@@ -5,7 +5,7 @@ import type { QuantizedPart, QuantizedWeights } from '../match/quantized-project
 import { type ByteRange, byteSize, computedBytes, memoryBytes } from '../onnx';
 import { encodeFloats, isFloatType } from '../onnx/floats';
 import { pickColumns } from './columns';
-import type { PlannedParameter } from './parameters';
+import type { UnplacedParameter } from './parameters';
 import { makeTensor } from './tensors';
 
 /**
@@ -40,7 +40,7 @@ export function copiedParts(
   quantized: QuantizedWeights,
   columns: Int32Array,
   prefix: string,
-): PlannedParameter[] {
+): UnplacedParameter[] {
   return quantized.parts.map((part) => {
     const shape = newShape(part, columns.length, projection.outFeatures);
     const data =
@@ -70,11 +70,11 @@ export function quantizedParts(
   numbers: Iterable<Float32Array>,
   bound: number,
   prefix: string,
-): PlannedParameter[] {
+): UnplacedParameter[] {
   const middle = quantized.signed ? 0 : 2 ** (quantized.bits - 1);
   const steps = 2 ** (quantized.bits - 1) - 1;
   const scale = bound === 0 ? 1 : bound / steps;
-  return quantized.parts.map((part): PlannedParameter => {
+  return quantized.parts.map((part): UnplacedParameter => {
     const shape = newShape(part, columns, projection.outFeatures);
     const type = part.tensor.dataType ?? 0;
     const count = elementCount(shape);

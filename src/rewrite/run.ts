@@ -1,7 +1,6 @@
 import type { Found, LocatedSite, Miss } from '../attention/find';
 import { numberLayers, pickEvenly } from '../attention/monitored';
 import type { RewrittenLayer } from '../attention/record';
-import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import { checkInvariants, type Model } from '../ir';
 import { attempt, type Reason } from '../match/outcome';
@@ -142,28 +141,12 @@ function lowerAll(session: RewriteSession, lowerings: readonly Lowering[]): Miss
   for (const site of session.sites) {
     const lowering = lowerings.find((each) => each.accepts(site, session));
     const reason: Reason | undefined = lowering
-      ? (sharedKeys(site, session) ?? tryLowering(site, lowering, session))
+      ? tryLowering(site, lowering, session)
       : { code: 'no-recogniser', node: site.anchor, wanted: 'a lowering for these options', found: 'none' };
     const candidate = session.found.analysis.candidates.find(({ anchor }) => anchor === site.anchor);
     if (reason && candidate) misses.push({ candidate, recogniser: site.recogniser, reason });
   }
   return misses;
-}
-
-/** Keys that several attentions share would need one second projection, and one cache, for all of them. */
-function sharedKeys(site: LocatedSite, { sites, options }: RewriteSession): Reason | undefined {
-  const { key } = site;
-  if (options.heads === 'split' || !isProjected(key)) return undefined;
-  const other = sites.find((each) => each.path !== site.path && sameKeys(each.key, key));
-  if (!other) return undefined;
-  const { node } = key.projection;
-  return { code: 'shared-keys', node, wanted: 'keys of its own', found: `those of ${other.path}` };
-}
-
-function sameKeys(a: LocatedSite['key'], b: Side): boolean {
-  return (
-    isProjected(a) && a.projection.tensor === b.projection.tensor && a.columns.join() === b.columns.join()
-  );
 }
 
 function tryLowering(site: LocatedSite, lowering: Lowering, session: RewriteSession): Reason | undefined {

@@ -73,7 +73,9 @@ function putSide(
   }
   const weight = current(model, projection.holder);
   const bias = projection.bias && current(model, projection.bias.holder);
-  const second = (part: string) => parameter(model, site, `${letter}2_proj.${part}`);
+  const named = site.names.get(side);
+  const second = (part: string) =>
+    named && model.graph.values.get(`${named.path}.${named.name}.${part}`)?.initializer;
   const order = (data: ByteRange) => asPaired(data, side.heads, pairing);
   if (weight) {
     const rows = rowsAt(model, weight, columnPositions(projection, columns), rowPositions(projection));

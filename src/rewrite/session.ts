@@ -8,6 +8,8 @@ import {
   MIX_INPUT,
   type RewrittenLayer,
 } from '../attention/record';
+import { secondProjections } from '../attention/second-projections';
+import type { Branch } from '../attention/site';
 import type { Model, Use, Value } from '../ir';
 import { DataType } from '../onnx';
 import { attribute } from './attributes';
@@ -55,6 +57,7 @@ export class RewriteSession {
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
   readonly #doubled = new Map<Value, DoubledKeys>();
   readonly #layerOf = new Map<LocatedSite, number>();
+  readonly #second = new Map<Value, Value>();
   #mix: Value | undefined;
 
   constructor(
@@ -141,6 +144,26 @@ export class RewriteSession {
   /** Values that hold twice the key heads, as far as bodies hand them on. */
   get doubled(): ReadonlyMap<Value, DoubledKeys> {
     return this.#doubled;
+  }
+
+  /** True for a projection that several attentions read: keys shared by layers, queries of two sets of keys. */
+  isShared({ separated }: Branch): boolean {
+    const readers = this.sites.filter((site) =>
+      secondProjections(site, this.options).some(({ branch }) => branch.separated === separated),
+    );
+    return readers.length > 1;
+  }
+
+  /** The second projection beside such a one, made the first time it is asked for. */
+  once({ separated }: Branch, make: () => Value): Value {
+    const known = this.#second.get(separated);
+    if (known) return known;
+    const made = make();
+    this.#second.set(separated, made);
+    this.model.journal.record(() => {
+      this.#second.delete(separated);
+    });
+    return made;
   }
 
   /** Notes that a value holds twice the key heads; false if that was noted before. */

@@ -26,7 +26,8 @@ export async function checkExchanged(
   );
   const { layers, presents } = bench;
   const edit = (model: Model) => {
-    for (const { message, layer } of exchange(model, layers)) check.findOnce(message, layer);
+    for (const { message, layer } of exchange(model, layers, bench.pair.sites))
+      check.findOnce(message, layer);
     decouple(model, layers);
     return expose(
       model,

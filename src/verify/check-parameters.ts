@@ -66,11 +66,10 @@ function* shapesOf(
   if (lambda === 'vectors' || options.init === 'preserve') yield [`${site.path}.lambda_init`, []];
   const pairs = options.heads === 'split' ? 2 : 1;
   if (options.sublayerNorm && normWeight) yield [`${site.path}.subln.weight`, [site.valueWidth * pairs]];
-  for (const { name, branch } of secondProjections(site, options)) {
+  for (const { path, name, branch } of secondProjections(site, options)) {
     const { projection, columns } = branch;
-    if (!projection.quantized)
-      yield [`${site.path}.${name}.weight`, [columns.length, ...projection.rowShape]];
-    if (projection.bias) yield [`${site.path}.${name}.bias`, [columns.length]];
+    if (!projection.quantized) yield [`${path}.${name}.weight`, [columns.length, ...projection.rowShape]];
+    if (projection.bias) yield [`${path}.${name}.bias`, [columns.length]];
   }
 }
 

@@ -1,5 +1,7 @@
 import { constantTensor } from '../analyse';
+import type { LocatedSite } from '../attention/find';
 import { secondProjections } from '../attention/second-projections';
+import { branchesOf, projectedSides } from '../attention/site';
 import type { Model, Value } from '../ir';
 import { branchParts, readColumns, replaceColumns, type SidePart, writeColumns } from './columns';
 import type { LayerUnderTest } from './layer-reference';
@@ -11,10 +13,16 @@ import { withBytes } from './stored';
  * The two components exchange their weights: the second projections get the original's own, and its own get others.
  * Whatever the negative component is made of, it must then give what the positive one gave before: same input, masks,
  * positions and order of heads, nothing of the positive component, and the parameters of its own name.
+ * @param sites all attentions of the model; what those read that were not rewritten stays as it is
  * @returns what could not be exchanged
  */
-export function exchange(model: Model, layers: readonly LayerUnderTest[]): Finding[] {
+export function exchange(
+  model: Model,
+  layers: readonly LayerUnderTest[],
+  sites: readonly LocatedSite[] = [],
+): Finding[] {
   const findings: Finding[] = [];
+  const left = heldByOthers(layers, sites);
   const own = layers
     .flatMap((under) =>
       secondParts(under).map(({ part, prefix }) => {
@@ -49,16 +57,25 @@ export function exchange(model: Model, layers: readonly LayerUnderTest[]): Findi
   const done = new Set<string>();
   for (const { part, holder, columns } of own) {
     const key = `${holder.name}@${part.layout === 'strided' ? part.starts[0] : part.columns[0]}`;
-    if (part.counts && !done.has(key)) overwrite(model, holder, part, columns);
+    if (part.counts && !done.has(key) && !left.has(part.operand.name))
+      overwrite(model, holder, part, columns);
     done.add(key);
   }
   return findings;
 }
 
+/** Names of the weights that attentions read which were not rewritten. */
+function heldByOthers(layers: readonly LayerUnderTest[], sites: readonly LocatedSite[]): Set<string> {
+  const rewritten = new Set(layers.map(({ site }) => site.path));
+  const others = sites.filter(({ path }) => !rewritten.has(path));
+  const branches = others.flatMap(projectedSides).flatMap(branchesOf);
+  return new Set(branches.flatMap(branchParts).map(({ operand }) => operand.name));
+}
+
 /** What the second projections of a layer stand beside, and what their names begin with. */
 function secondParts({ site, options }: LayerUnderTest) {
-  return secondProjections(site, options).flatMap(({ name, branch }) =>
-    branchParts(branch).map((part) => ({ part, prefix: `${site.path}.${name}` })),
+  return secondProjections(site, options).flatMap(({ path, name, branch }) =>
+    branchParts(branch).map((part) => ({ part, prefix: `${path}.${name}` })),
   );
 }
 

@@ -358,22 +358,6 @@ describe('what is understood, and cannot be written: refused, and the model is a
         change: [['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, S, 8] k)']],
         says: ['cache', "'k_proj'", 'a present with heads on an axis of its own'],
       },
-      'keys that two attentions share': {
-        change: [
-          ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, 4] C2)'],
-          [
-            line('attended'),
-            `${line('attended')}
-           ["q2"] other = MatMul (x, ${weight('v_proj')})
-           ["q2_split"] other4 = Reshape (other, split)
-           ["q2_heads"] Q2 = Transpose <perm = [0, 2, 1, 3]> (other4)
-           ["scores2"] raw2 = MatMul (Q2, K)
-           ["softmax2"] A2 = Softmax <axis = -1> (raw2)
-           ["attended2"] C2 = MatMul (A2, V)`,
-          ],
-        ],
-        says: ['shared-keys', "'k_proj'", 'keys of its own'],
-      },
     };
   test.each(Object.entries(refused))('%s', (_what, { change, says }) => {
     const model = textModel(variant(ATTENTION, change));
