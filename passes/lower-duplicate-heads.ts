@@ -97,7 +97,7 @@ function untransposed(value: Value): Value | undefined {
 function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
   const { node } = core;
   const uses = [...core.output.uses];
-  const after = site.scope.nodes[site.scope.nodes.indexOf(node) + 1];
+  const after = site.scope.nodes[site.scope.indexOf(node) + 1];
   const builder = new Builder(site.scope, after, site.path);
   const inside = core.weightIndex !== undefined;
   const substitution: Substitution = inside ? new Map() : projectNegative(site, session, builder);

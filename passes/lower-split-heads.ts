@@ -81,7 +81,7 @@ function arrangedShape({ values, arrangement }: WrittenOutCore, shapes: Shapes):
 function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSession): void {
   const { node } = core;
   const uses = [...core.output.uses];
-  const builder = new Builder(site.scope, site.scope.nodes[site.scope.nodes.indexOf(node) + 1], site.path);
+  const builder = new Builder(site.scope, site.scope.nodes[site.scope.indexOf(node) + 1], site.path);
   if (session.options.init === 'mirror') mirrorHalves(site, session.model, presetOf(session.options).pairing);
   const [second] = builder.copy(node, exchangedInputs(site, core, session, builder), '/exchanged');
   if (!second) throw new Error(`${node.label}: no output`);

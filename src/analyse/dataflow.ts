@@ -74,6 +74,5 @@ export function descendants(start: Iterable<Value>, among: readonly Node[]): Nod
 
 /** Puts nodes of one scope into the order in which they stand. */
 export function inOrder(graph: Graph, nodes: ReadonlySet<Node>): Node[] {
-  if (nodes.size === 0) return [];
-  return graph.nodes.filter((node) => nodes.has(node));
+  return graph.sorted(nodes);
 }

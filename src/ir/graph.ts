@@ -1,6 +1,7 @@
 import type { GraphProto, NodeProto, TensorProto, TypeProto } from '../onnx';
 import type { Model } from './model';
 import { Node } from './node';
+import { NodeOrder } from './node-order';
 import { Value } from './value';
 
 /** What a new node is made from. Outputs are named by the caller, who mints the names. */
@@ -16,6 +17,7 @@ export class Graph {
   readonly outputs: Value[] = [];
   /** Values defined in this scope, by name. */
   readonly values = new Map<string, Value>();
+  readonly #order = new NodeOrder();
 
   constructor(
     readonly model: Model,
@@ -83,14 +85,25 @@ export class Graph {
     });
   }
 
+  /** Where a node stands among the nodes; -1 if it is not one of them. */
+  indexOf(node: Node): number {
+    return this.#order.indexOf(this.nodes, node);
+  }
+
+  /** Some nodes of this graph in the order in which they stand; what it costs depends on how many they are. */
+  sorted(nodes: Iterable<Node>): Node[] {
+    return this.#order.sorted(this.nodes, nodes);
+  }
+
   /** Inserts new nodes before an existing one, in the order given. The outputs must be free names. */
   insertBefore(anchor: Node | undefined, specs: readonly NodeSpec[]): Node[] {
-    const at = anchor ? this.nodes.indexOf(anchor) : this.nodes.length;
+    const at = anchor ? this.indexOf(anchor) : this.nodes.length;
     if (at < 0) throw new Error(`node ${anchor?.label} is not in graph ${this.label}`);
     const made = specs.map((spec) => this.#make(spec));
+    this.#order.insert(this.nodes, at, made);
     this.nodes.splice(at, 0, ...made);
     this.model.journal.record(() => {
-      for (const node of made) this.nodes.splice(this.nodes.indexOf(node), 1);
+      for (const node of made) this.nodes.splice(this.indexOf(node), 1);
     });
     return made;
   }
@@ -132,7 +145,7 @@ export class Graph {
 
   /** Takes a node out. Its outputs must have no readers left; they are no longer defined. */
   remove(node: Node): void {
-    const at = this.nodes.indexOf(node);
+    const at = this.indexOf(node);
     if (at < 0) throw new Error(`node ${node.label} is not in graph ${this.label}`);
     node.disconnect();
     this.nodes.splice(at, 1);
@@ -140,6 +153,7 @@ export class Graph {
     for (const value of outputs) this.values.delete(value.name);
     this.model.journal.record(() => {
       for (const value of outputs) this.values.set(value.name, value);
+      this.#order.insert(this.nodes, at, [node]);
       this.nodes.splice(at, 0, node);
       node.reconnect();
     });
