@@ -11,7 +11,6 @@ function negation(output: string): NodeProto {
     output: [output],
     attribute: [],
     metadataProps: [],
-    deviceConfigurations: [],
   };
 }
 
