@@ -192,7 +192,7 @@ function holders(scope: Graph, runs: readonly Node[]): Set<Node> {
 
 function metricsOf({ run, node, path }: Run): Scalars<RunMetric> {
   const [first, second] = ([1, 2] as const).map((n) => {
-    const builder = new Builder(node.graph, undefined, `${path}/attn${n}`);
+    const builder = behind(node, `${path}/attn${n}`);
     return statistics(builder, component(run, n, builder));
   });
   if (!first || !second) throw new Error('an attention without components');
@@ -204,9 +204,15 @@ function metricsOf({ run, node, path }: Run): Scalars<RunMetric> {
   };
 }
 
+/** New nodes stand behind that of the layer: a later If may hand the metrics on. */
+function behind(node: Node, prefix: string): Builder {
+  const { graph } = node;
+  return new Builder(graph, graph.nodes[graph.nodes.indexOf(node) + 1], prefix);
+}
+
 /** The mean of sigmoid(logits), as the function of a form computes lambda from them. */
 function lambdaOf({ run, node, path }: Run): Scalars<typeof LAMBDA> {
-  const builder = new Builder(node.graph, undefined, `${path}/lambda`);
+  const builder = behind(node, `${path}/lambda`);
   const logits = builder.op('Cast', [recorded(run, LOGITS, builder)], FLOAT);
   const mean = builder.op('ReduceMean', [builder.op('Sigmoid', [logits])], { attributes: ALL });
   return { [LAMBDA]: mean };

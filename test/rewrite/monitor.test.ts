@@ -182,6 +182,65 @@ ${nodes}
   expect(deviation1).toBeGreaterThan(0);
 });
 
+/** The nodes of the attention once more, with other names, on another value. */
+const again = (input: string, prefix: string) =>
+  nodes
+    .replace(/\["(\w+)"\]/g, `["${prefix}$1"]`)
+    .replace(/\b(q|k|v|q_BSHD|k_BSHD|v_BSHD|Q|K|V|raw|S|A|C|C_BSHD|C_BSE|y)\b(?=[ ,)])/g, `${prefix}$1`)
+    .replace(/MatMul \(x,/g, `MatMul (${input},`);
+
+/** The metrics of a model whose switches are given, and of its first run, which is in the main graph. */
+async function metricsWith(text: string, switches: Readonly<Record<string, number>>) {
+  const output = rewriteModel(modelPath(textBytes(text)), { monitorLayers: 1 });
+  expect(checkInvariants(output.model)).toEqual([]);
+  expect(output.monitored).toHaveLength(1);
+  const [first] = output.layers;
+  const maps = [first?.start['A1'] ?? '', first?.start['A2'] ?? ''];
+  const flags = Object.entries(switches).map(([name, on]) => {
+    return [name, { dtype: 9 as const, shape: [], data: Uint8Array.of(on) }] as const;
+  });
+  const bytes = rewrittenBytes(output).read();
+  const model = maps.every((name) => name !== '') ? exposing(bytes, maps) : bytes;
+  const run = await runModel(model, { x, ...Object.fromEntries(flags) });
+  const before = maps.flatMap((name) => (run[name] ? statistics(numbersOf(run[name])) : []));
+  return { given: RUN_METRICS.flatMap((metric) => numbersOf(run[`layer_0/${metric}`])), before };
+}
+
+const TWICE = `g (float[B, S, 8] x, bool c, bool d) => (out) <
+${constants}
+> {
+${nodes.replace('S = Mul (raw, scale)', 'S0 = Mul (raw, scale)\n  S = Abs (S0)')}
+  out = If (c) <
+    then_branch: graph = outer () => (float[B, S, 8] o) {
+      o = If (d) <
+        then_branch: graph = inner () => (float[B, S, 8] in_y) {
+${again('y', 'in_').replace('in_S = Mul (in_raw, scale)', 'in_S0 = Mul (in_raw, scale)\n  in_S = Abs (in_S0)')}
+        },
+        else_branch: graph = rest () => (float[B, S, 8] r) { r = Neg (y) }
+      >
+    },
+    else_branch: graph = no () => (float[B, S, 8] n) { n = Identity (y) }
+  >
+}`;
+
+test('run once more in a branch of a branch: the metrics are of the last run, else of the one before', async () => {
+  const [none, outer, inner] = await Promise.all(
+    [
+      { c: 0, d: 1 },
+      { c: 1, d: 0 },
+      { c: 1, d: 1 },
+    ].map((switches) => metricsWith(TWICE, switches)),
+  );
+  expectNear(none?.given ?? [], none?.before ?? []);
+  expect(none?.before).toHaveLength(4);
+  expect(outer?.given).toEqual(none?.given);
+  const [, deviation = 0] = inner?.given ?? [];
+  expect(deviation).toBeGreaterThan(0);
+  expect(deviation).not.toBeCloseTo(none?.given[1] ?? 0, 4);
+  const { original, rewritten } = pairOfModel(modelPath(textBytes(TWICE)), { monitorLayers: 1 });
+  expect(findingsOf(await verifyModels(original, rewritten, { lengths: [5] }))).toEqual([]);
+});
+
 test('in a loop a layer has no one value: it is said, and the rest is done', () => {
   const text = bodyOf(
     'Loop',
