@@ -52,6 +52,10 @@ export interface VerifyJob {
   readonly original: string;
   readonly rewritten: string;
   readonly inputs?: string;
+  readonly against?: string;
+  /** Where to write the checks as JUnit XML. */
+  readonly junit?: string;
+  readonly force: boolean;
   readonly atol?: number;
   readonly rtol?: number;
   readonly ep?: readonly string[];

@@ -6,10 +6,11 @@ import { Bench } from './bench';
 import type { CaseSettings } from './case-runs';
 import { checkParameters } from './check-parameters';
 import { checkRecord } from './check-record';
+import { checkRecordedOutputs } from './check-recorded-outputs';
 import { firstLayer, matchLayers } from './layer-order';
 import { Correspondence, checkStructure } from './outside';
 import type { Placement } from './placement';
-import { notHandedOn, parseProviders, settleTf32 } from './providers';
+import { CPU, notHandedOn, parseProviders, settleTf32 } from './providers';
 import type { Check, VerifyReport } from './report';
 import type { Requirement } from './requirement';
 import { verifyElsewhere } from './verify-elsewhere';
@@ -18,6 +19,8 @@ import { verifyAtHome } from './verify-home';
 export interface VerifySettings extends CaseSettings {
   /** Execution provider, as `--ep` gives it. Default cpu. */
   readonly ep?: string | readonly string[];
+  /** A file of inputs and outputs that somebody has recorded: what the rewritten model must give. */
+  readonly against?: string;
   /** What must run on it: all nodes, or all but shape arithmetic. Default compute. */
   readonly requireEp?: Requirement;
 }
@@ -99,7 +102,12 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     checks.push(...elsewhere.checks);
     placements.push(...elsewhere.placements);
   }
-  return report(checks, notVerified, home.cases, placements);
+  if (settings.against !== undefined) {
+    const places = specs.length > 0 ? specs : [CPU];
+    for (const spec of places)
+      checks.push(await checkRecordedOutputs(bench, settings.against, spec, notVerified));
+  }
+  return report(checks, [...new Set(notVerified)], home.cases, placements);
 }
 
 const NOT_HANDED_ON = "onnxruntime-node does not hand it on, so the provider's default holds";

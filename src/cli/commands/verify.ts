@@ -13,6 +13,9 @@ import { workingSettings } from './working-config';
 
 interface VerifyOptions extends CommonOptions, ProviderOptions {
   readonly inputs?: string;
+  readonly against?: string;
+  readonly junit?: string;
+  readonly force?: boolean;
   readonly atol?: number;
   readonly rtol?: number;
   readonly seed?: number;
@@ -49,6 +52,13 @@ export function addVerify(program: Command, submit: Submit): void {
     .argument('<rewritten>', 'what diffx made of it')
     .option('--inputs <file>', 'safetensors file with the inputs to run; default: made from the graph')
     .option(
+      '--against <file>',
+      'safetensors file with inputs and outputs that were recorded, `input.<name>` and `output.<name>`: the rewritten\n' +
+        'model must give those outputs too',
+    )
+    .option('--junit <file>', 'write the checks as JUnit XML, for the test report of a pipeline')
+    .option('-f, --force', 'overwrite that file if it exists')
+    .option(
       '--atol <number>',
       'largest absolute difference; default: by element type and provider',
       numberOption('--atol', TOLERANCE),
@@ -70,6 +80,6 @@ export function addVerify(program: Command, submit: Submit): void {
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
       if (rtol < 0) throw errors.invalidNumber('--rtol', String(rtol), TOLERANCE);
       if (!Number.isSafeInteger(seed) || seed < 0) throw errors.invalidNumber('--seed', String(seed), SEED);
-      return submit('verify', { original, rewritten, ...settings }, options);
+      return submit('verify', { original, rewritten, ...settings, force: settings.force === true }, options);
     });
 }
