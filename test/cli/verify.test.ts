@@ -2,6 +2,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { derive, encode, mapTensors, memoryBytes, readModel } from '../../src/onnx';
+import type { VerifyReport } from '../../src/verify/report';
+import { floatTensor, numbersOf, readTensors, writeTensors } from '../support/run';
 import { diffx, documentOf, filesIn, workFolder } from './run-cli';
 
 const folder = workFolder();
@@ -72,4 +74,68 @@ test('--ep: exit 4 for a provider that is not there, with the command that insta
   expect(run.stderr).toMatch(
     /^error: the execution provider 'coreml' is not available: .*\nhint: Run it on macOS/,
   );
+});
+
+describe('--against', () => {
+  const golden = path.join(__dirname, '../../fixtures/llama.io.safetensors');
+
+  test('outputs that were recorded are compared as well', () => {
+    const run = documentOf(
+      diffx(['verify', 'model.onnx', 'model.diff.onnx', '--against', golden, '--json'], folder),
+    ) as unknown as VerifyReport;
+    expect(run.passed).toBe(true);
+    const check = run.checks.find(({ name }) => name === 'recorded-outputs');
+    expect(check).toMatchObject({ passed: true, compared: 1 });
+    expect(check?.maxAbs).toBeLessThan(1e-4);
+  });
+
+  test('and a difference is found: exit 1', () => {
+    const tensors = { ...readTensors(golden) };
+    const logits = tensors['output.logits'];
+    if (!logits) throw new Error('no logits');
+    const numbers = Float32Array.from(numbersOf(logits));
+    numbers[7] = (numbers[7] ?? 0) + 0.01;
+    writeTensors(path.join(folder, 'other.safetensors'), {
+      ...tensors,
+      'output.logits': floatTensor(logits.shape, numbers),
+      'output.nothing': floatTensor([1], [0]),
+    });
+    const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--against', 'other.safetensors'], folder);
+    expect(run.code).toBe(1);
+    expect(run.stdout).toMatch(/FAIL {2}the outputs are those that were recorded/);
+    expect(run.stdout).toContain('the model has no such output');
+    expect(run.stdout).toMatch(/logits: 1 elements differ, by up to 1\.00e-2/);
+  });
+
+  test('a file without outputs says so: exit 2', () => {
+    const inputs = Object.entries(readTensors(golden)).filter(([name]) => name.startsWith('input.'));
+    writeTensors(path.join(folder, 'inputs.safetensors'), Object.fromEntries(inputs));
+    const run = diffx(['verify', 'model.onnx', 'model.diff.onnx', '--against', 'inputs.safetensors'], folder);
+    expect([run.code, run.stdout]).toEqual([2, '']);
+    expect(run.stderr).toContain('inputs.safetensors');
+    expect(run.stderr).toContain("has no 'output.<name>' to compare with");
+  });
+});
+
+describe('--junit', () => {
+  test('writes a test for each check, and does not overwrite unasked', () => {
+    const good = ['verify', 'model.onnx', 'model.diff.onnx', '-q', '--junit', 'good.xml'];
+    expect(diffx(good, folder).code).toBe(0);
+    const xml = fs.readFileSync(path.join(folder, 'good.xml'), 'utf8');
+    const [, tests, failures] = /<testsuite [^>]*tests="(\d+)" failures="(\d+)"/.exec(xml) ?? [];
+    expect(Number(tests)).toBeGreaterThanOrEqual(7);
+    expect(failures).toBe('0');
+    expect(xml).toContain('name="layers: every rewritten layer equals differential attention in float64"');
+    const again = diffx(good, folder);
+    expect([again.code, again.stdout]).toEqual([2, '']);
+    expect(again.stderr).toMatch(/^error: good\.xml/);
+    expect(diffx([...good, '--force'], folder).code).toBe(0);
+  });
+
+  test('failures are in it', () => {
+    expect(diffx(['verify', 'model.onnx', 'broken.onnx', '-q', '--junit', 'bad.xml'], folder).code).toBe(1);
+    const xml = fs.readFileSync(path.join(folder, 'bad.xml'), 'utf8');
+    expect(xml).toMatch(/<testsuite [^>]*failures="[1-9]/);
+    expect(xml).toMatch(/<failure message="[^"]*layers\.1\.self_attn/);
+  });
 });
