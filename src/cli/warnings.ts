@@ -16,7 +16,9 @@ export function warningsOf(
   }
   if (options.init === 'random' && !weights) {
     warnings.push(
-      'the new weights are random: the model must be trained before it is of use; --init preserve keeps what it computes',
+      options.heads === 'split'
+        ? 'with split heads the model computes something else: it must be trained before it is of use'
+        : 'the new weights are random: the model must be trained before it is of use; --init preserve keeps what it computes',
     );
   }
   if (left.length > 0) {
