@@ -34,6 +34,7 @@ const exported = [
   'bert-enc-dy18-sdpa+ortfused',
   'gpt2-dec-dy23-sdpa',
   'gpt2-dec-ts17-sdpa+int8',
+  'llama-dec-ts17-sdpa+q4',
   'llama-dec-dy18-eager',
   'llama-dec-ts17-sdpa+fp16',
   'llama-past-dy18-sdpa',

@@ -1,10 +1,11 @@
+import { constantTensor } from '../../analyse';
 import type { LocatedSite } from '../../attention/find';
 import { presetOf } from '../../attention/presets';
 import type { RewriteRecord } from '../../attention/record';
 import { type Branch, branchesOf, projectedSides } from '../../attention/site';
 import type { Model } from '../../ir';
-import { biasPositions, columnPositions, rowPositions } from '../../match/projection';
-import { type ByteRange, byteSize, memoryBytes, type TensorProto } from '../../onnx';
+import { type ByteRange, memoryBytes } from '../../onnx';
+import { branchParts, readColumns, replaceColumns } from '../columns';
 import { matchLayers } from '../layer-order';
 
 /** What the weights of the original hold in the rewritten model, where that is not what they held. */
@@ -51,33 +52,22 @@ function mirroredHeads(
 }
 
 function mirrorHeads(
-  { projection, columns, heads }: Branch,
+  branch: Branch,
   original: Model,
   changed: Map<string, Uint8Array>,
   copies: ReadonlyMap<number, number>,
 ): void {
-  const { tensor, bias } = projection;
-  const bytesOf = (of: TensorProto) => {
-    const bytes = changed.get(of.name ?? '') ?? new Uint8Array(original.bytes(of));
-    changed.set(of.name ?? '', bytes);
-    return bytes;
-  };
-  const width = columns.length / heads;
-  const starts = columnPositions(projection, columns);
-  const biases = bias && biasPositions(bias, columns);
-  const row = rowPositions(projection);
-  for (const [head, source] of copies) {
-    for (let index = 0; index < width; index++) {
-      const at = (all: Int32Array) =>
-        [all[source * width + index] ?? 0, all[head * width + index] ?? 0] as const;
-      const [from, to] = at(starts);
-      for (const step of row) copyElement(bytesOf(tensor), tensor, from + step, to + step);
-      if (bias && biases) copyElement(bytesOf(bias.tensor), bias.tensor, ...at(biases));
-    }
+  const width = branch.columns.length / branch.heads;
+  for (const part of branchParts(branch)) {
+    const tensor = constantTensor(part.operand);
+    if (part.layout === 'shared' || !tensor || copies.size === 0) continue;
+    const name = tensor.name ?? '';
+    const before = changed.get(name) ?? original.bytes(tensor);
+    const columns = readColumns(part, before);
+    const after = columns.map((own, place) => {
+      const source = copies.get(Math.floor(place / width));
+      return source === undefined ? own : (columns[source * width + (place % width)] ?? own);
+    });
+    changed.set(name, replaceColumns(part, before, after));
   }
-}
-
-function copyElement(bytes: Uint8Array, tensor: TensorProto, from: number, to: number): void {
-  const size = byteSize(tensor.dataType ?? 0, 1) ?? 0;
-  bytes.copyWithin(to * size, from * size, (from + 1) * size);
 }
