@@ -1,9 +1,10 @@
 import { DiffxError, errors } from '../errors';
 import type { Model } from '../ir';
-import { describeCase, type FeedCase, loadFeeds, makeFeeds, planCases } from './feeds';
+import { describeCase, type FeedCase, isDelicate, loadFeeds, makeFeeds, planCases } from './feeds';
 import { inputRoles } from './input-roles';
+import { longestLengths } from './longest';
 import type { Session } from './session';
-import type { Tensor } from './tensor';
+import { type Tensor, toFloat64 } from './tensor';
 import type { Tolerance } from './tolerance';
 
 /** One set of inputs, and what the original gives for it. */
@@ -12,6 +13,8 @@ export interface CaseRun {
   readonly where: string;
   readonly feeds: Record<string, Tensor>;
   readonly outputs: Record<string, Tensor>;
+  /** Large numbers are rounded so coarsely that only overflow can be looked for. */
+  readonly loud?: boolean;
 }
 
 export interface CaseSettings {
@@ -35,8 +38,8 @@ export async function rerunOriginal(
   where: string,
 ): Promise<CaseRun[]> {
   const again: CaseRun[] = [];
-  for (const { where: name, feeds } of runs)
-    again.push({ where: `${name}${where}`, feeds, outputs: await session.run(feeds) });
+  for (const run of runs)
+    again.push({ ...run, where: `${run.where}${where}`, outputs: await session.run(run.feeds) });
   return again;
 }
 
@@ -66,7 +69,12 @@ export async function runOriginal(
     const where = describeCase(feedCase);
     const feeds = makeFeeds(inputs, feedCase);
     try {
-      runs.push({ where, feeds, outputs: await session.run(feeds) });
+      const outputs = await session.run(feeds);
+      if (isDelicate(feedCase) && !Object.values(outputs).every(isAllFinite)) {
+        skipped.push(`${where}: the original itself gives numbers that are not finite`);
+        return true;
+      }
+      runs.push({ where, feeds, outputs, ...((feedCase.volume ?? 1) > 1 ? { loud: true } : {}) });
       return true;
     } catch (error) {
       if (!(error instanceof DiffxError)) throw error;
@@ -80,9 +88,19 @@ export async function runOriginal(
     if (!(await attempt(feedCase)))
       skipped.push(`${describeCase(feedCase)}: the original itself does not run: ${reason}`);
   }
+  if (!lengths) {
+    for (const length of longestLengths(original, inputs)) {
+      const [longest] = planCases(inputs, { ...plan, lengths: [length], batches: [1] });
+      if (longest && longest.sequence === length && (await attempt(longest))) break;
+    }
+  }
   for (let length = 2; runs.length === 0 && length <= LONGEST_PROBE; length++) {
     for (const feedCase of planCases(inputs, { ...plan, lengths: [length] })) await attempt(feedCase);
   }
   if (runs.length === 0) throw errors.noCaseRuns(original.file.path, reason);
   return runs;
+}
+
+function isAllFinite(tensor: Tensor): boolean {
+  return toFloat64(tensor).every((value) => Number.isFinite(value));
 }

@@ -33,6 +33,7 @@ export type CheckName =
   | 'monitored'
   | 'recorded-outputs'
   | 'mix'
+  | 'overflow'
   | 'placement'
   | 'providers';
 

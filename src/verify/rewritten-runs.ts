@@ -6,6 +6,8 @@ import type { CheckBuilder } from './report';
 /** What the rewritten file gives somewhere, case by case. */
 export interface RewrittenRuns {
   readonly given: readonly Tensors[];
+  /** With large numbers, case by case. */
+  readonly loud: readonly Tensors[];
   /** With the warm-up input at 0, where there is one. */
   readonly unmixed: readonly Tensors[];
   /** Which provider ran which node; empty at home. */
@@ -16,9 +18,11 @@ export interface RewrittenRuns {
 export async function runRewritten(
   bench: Bench,
   runs: readonly CaseRun[],
+  loudRuns: readonly CaseRun[],
   check: CheckBuilder,
 ): Promise<RewrittenRuns | undefined> {
   const given: Tensors[] = [];
+  const loud: Tensors[] = [];
   const unmixed: Tensors[] = [];
   const nodes: NodeRun[] = [];
   const elsewhere = bench.place.provider.provider !== 'cpu';
@@ -30,8 +34,9 @@ export async function runRewritten(
         if (bench.pair.record.options.mixInput)
           unmixed.push(await session.run(bench.feeds(run, 'positive', mixFeed(0))));
       }
+      for (const run of loudRuns) loud.push(await session.run(bench.feeds(run, 'both')));
       if (elsewhere) nodes.push(...session.endProfiling());
     }, elsewhere),
   );
-  return ran ? { given, unmixed, nodes } : undefined;
+  return ran ? { given, loud, unmixed, nodes } : undefined;
 }

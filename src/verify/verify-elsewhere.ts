@@ -3,6 +3,7 @@ import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareOutputs } from './check-function';
 import { checkLayers } from './check-layers';
+import { checkOverflow } from './check-overflow';
 import { checkPlacement } from './check-placement';
 import { compareTensors } from './compare';
 import { locateElsewhere } from './locate-elsewhere';
@@ -35,11 +36,12 @@ export async function verifyElsewhere(
   const same = new CheckBuilder('providers', on('the outputs are those of the CPU'), spec.text);
   const layers = new CheckBuilder('layers', on(STATES.layers), spec.text);
   const kept = new CheckBuilder('function', on(STATES.function), spec.text);
+  const loud = new CheckBuilder('overflow', on(STATES.overflow), spec.text);
   const unmixed = new CheckBuilder('mix', on(STATES.mix), spec.text);
   const placements: Placement[] = [];
   for (const at of home) {
     const bench = at.bench.at({ provider: spec });
-    const rewritten = await runRewritten(bench, at.original, same);
+    const rewritten = await runRewritten(bench, at.original, at.loud, same);
     if (!rewritten) {
       await blameOriginal(bench, at.original, same);
       continue;
@@ -55,6 +57,7 @@ export async function verifyElsewhere(
     }
     await checkLayers(bench, at.original, given, layers);
     if (keepsFunction) compareOutputs(bench, at.original, given, kept);
+    checkOverflow(at.loud, rewritten.loud, loud);
     if (canBeUnmixed(bench)) compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
   }
   const ran = placements.length > 0;
@@ -63,6 +66,7 @@ export async function verifyElsewhere(
     same,
     ...(ran ? [layers] : []),
     ...(ran && keepsFunction ? [kept] : []),
+    ...(ran && home.some((at) => at.loud.length > 0) ? [loud] : []),
     ...(ran && home.some(({ bench }) => canBeUnmixed(bench)) ? [unmixed] : []),
   ];
   return { checks: checks.map((check) => check.done()), placements };

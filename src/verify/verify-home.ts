@@ -6,6 +6,7 @@ import { checkExchanged } from './check-exchanged';
 import { checkFunction, checkNeutralised, compareOutputs, outputsOfMaps } from './check-function';
 import { checkLayers, type PositiveRun } from './check-layers';
 import { checkMonitored } from './check-monitored';
+import { checkOverflow } from './check-overflow';
 import { checkPrepared } from './check-prepared';
 import { type Check, CheckBuilder } from './report';
 import { type RewrittenRuns, runRewritten } from './rewritten-runs';
@@ -22,6 +23,8 @@ export interface HomeRuns {
   /** For messages. */
   readonly where: string;
   readonly original: readonly CaseRun[];
+  /** The same with large numbers. */
+  readonly loud: readonly CaseRun[];
   readonly rewritten: RewrittenRuns;
 }
 
@@ -39,20 +42,22 @@ export interface Home {
 export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise<Home> {
   const { original, record, keepsFunction } = bench.pair;
   if (bench.wide) notVerified.push('how bfloat16 is rounded: both models are run with float32 in its place');
-  const first = await bench.original((session) =>
-    runOriginal(original, session, bench.settings, notVerified),
-  );
+  const all = await bench.original((session) => runOriginal(original, session, bench.settings, notVerified));
+  const first = all.filter(({ loud }) => !loud);
   const duplicate = record.options.heads === 'duplicate';
   const layers = new CheckBuilder('layers', STATES.layers);
   const home: HomeRuns[] = [];
   let positive: readonly PositiveRun[] = [];
   for (const { optimization, where } of LEVELS) {
     const here = bench.at({ optimization });
-    const runs = where === '' ? first : await again(here, first, where, notVerified);
+    const run = where === '' ? all : await again(here, all, where, notVerified);
+    const runs = run.filter((each) => !each.loud);
+    // What does not keep the function may overflow by what it was made to compute.
+    const loud = run.filter((each) => each.loud && keepsFunction);
     if (runs.length === 0) continue;
-    const rewritten = await runRewritten(here, runs, layers);
+    const rewritten = await runRewritten(here, runs, loud, layers);
     if (!rewritten) continue;
-    home.push({ bench: here, where, original: runs, rewritten });
+    home.push({ bench: here, where, original: runs, loud, rewritten });
     const looked = await checkLayers(here, runs, rewritten.given, layers, duplicate && where === '');
     if (where === '') positive = looked;
   }
@@ -68,7 +73,11 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
     if (record.monitored.length > 0) checks.push(await checkMonitored(bench, first));
   }
-  return { checks, runs: home, cases: first.map(({ where }) => where) };
+  return {
+    checks,
+    runs: home,
+    cases: all.filter(({ loud }) => !loud || keepsFunction).map(({ where }) => where),
+  };
 }
 
 /** What the original gives at another level; nothing where it does not run there, as with some faults of ONNX Runtime. */
@@ -91,6 +100,7 @@ async function again(
 export const STATES = {
   layers: 'every rewritten layer equals differential attention in float64',
   function: 'the outputs are those of the original',
+  overflow: 'large numbers overflow nowhere, as in the original',
   mix: 'with the warm-up input at 0, the outputs are those of the original',
 } as const;
 
@@ -111,6 +121,11 @@ async function compareWithOriginal(
     );
     for (const { bench, original, rewritten } of home)
       await checkFunction(bench, original, rewritten.given, check);
+    checks.push(check.done());
+  }
+  if (home.some(({ loud }) => loud.length > 0)) {
+    const check = new CheckBuilder('overflow', STATES.overflow);
+    for (const { loud, rewritten } of home) checkOverflow(loud, rewritten.loud, check);
     checks.push(check.done());
   }
   if (any && canBeUnmixed(any.bench)) {

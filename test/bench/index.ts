@@ -6,6 +6,7 @@
  *     npm run bench -- --layers 2           and the other sizes of generate.ts
  *     npm run bench -- --runs 5 --keep      medians of 5 runs (3); keeps the generated model for the next time
  *     npm run bench -- --model big.onnx     measures another model
+ *     npm run bench -- --verify             also one verification; with --ep webgpu or another one, there
  *
  * `cp` and `diffx rewrite` take turns in one run. Exit 1 where the peak memory is above 400 MB (of 10^6 bytes) or the time
  * above 4 times that of `cp`.
@@ -32,6 +33,8 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '3' },
     keep: { type: 'boolean', default: false },
     model: { type: 'string' },
+    verify: { type: 'boolean', default: false },
+    ep: { type: 'string', default: 'cpu' },
     cli: { type: 'string', default: path.join(__dirname, '../../src/cli/main.js') },
   },
 });
@@ -51,6 +54,7 @@ function generated(size: LlamaSize): string {
 interface Runs {
   readonly copy: Measurement[];
   readonly rewrite: Measurement[];
+  readonly verify: Measurement[];
 }
 
 /** Copies and rewrites in turns. */
@@ -59,7 +63,7 @@ function measureAll(model: string, folder: string, runs: number): Runs {
   const rewritten = path.join(folder, 'rewritten.onnx');
   const heads = values['split-heads'] ? ['--split-heads'] : [];
   const args = ['rewrite', model, '-o', rewritten, '--force', '--init', values.init, ...heads];
-  const result: Runs = { copy: [], rewrite: [] };
+  const result: Runs = { copy: [], rewrite: [], verify: [] };
   // not counted: the first copy also pays for what was written before
   warm(model);
   settle();
@@ -75,6 +79,10 @@ function measureAll(model: string, folder: string, runs: number): Runs {
     result.rewrite.push(measureNode(values.cli, args, folder));
     if (run === runs - 1) {
       console.log(`${size(model)} in, ${size(rewritten)} out`);
+      if (values.verify) {
+        const verify = ['verify', model, rewritten, '--quiet', '--ep', values.ep];
+        result.verify.push(measureNode(values.cli, verify, folder));
+      }
     }
     fs.rmSync(rewritten);
   }
@@ -99,7 +107,7 @@ function row(name: string, measurements: readonly Measurement[], ratio: number):
 }
 
 /** Prints the table; whether the limits are kept. */
-function report({ copy, rewrite }: Runs): boolean {
+function report({ copy, rewrite, verify }: Runs): boolean {
   const ratio = median(rewrite.map(({ seconds }) => seconds)) / median(copy.map(({ seconds }) => seconds));
   const peak = Math.max(...rewrite.map((measurement) => measurement.peak ?? Number.NaN));
   const mode = `--init ${values.init}${values['split-heads'] ? ' --split-heads' : ''}`;
@@ -108,6 +116,15 @@ function report({ copy, rewrite }: Runs): boolean {
   );
   console.log(row('cp', copy, 1));
   console.log(row(`diffx rewrite ${mode}`, rewrite, ratio));
+  const [verified] = verify;
+  if (verified)
+    console.log(
+      row(
+        `diffx verify --ep ${values.ep}`,
+        verify,
+        verified.seconds / median(copy.map(({ seconds }) => seconds)),
+      ),
+    );
   const kept = ratio <= LARGEST_RATIO && peak <= LARGEST_PEAK;
   console.log(`limits: ${LARGEST_RATIO}x, ${LARGEST_PEAK / MEGABYTE} MB: ${kept ? 'kept' : 'EXCEEDED'}`);
   return kept;

@@ -1,6 +1,6 @@
 /** Inputs for running a model: made (`make.ts`) or read from a file (`load.ts`). */
 export { type LoadedFeeds, loadFeeds } from './load';
 export { makeFeeds } from './make';
-export { describeCase, type FeedCase, type PlanOptions, planCases } from './plan';
+export { describeCase, type FeedCase, isDelicate, type PlanOptions, planCases } from './plan';
 export { type FeedInput, guessRole, type Role } from './roles';
 export { resolveShapes, type Sizes } from './shapes';

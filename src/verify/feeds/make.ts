@@ -22,7 +22,7 @@ export function makeFeeds(inputs: readonly FeedInput[], feedCase: FeedCase): Rec
 }
 
 function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCase: FeedCase): Float64Array {
-  const { past, sequence, seed, mix, on = true } = feedCase;
+  const { past, sequence, seed, mix, on = true, volume = 1 } = feedCase;
   const count = elementCount(shape);
   switch (role.kind) {
     case 'ids':
@@ -32,7 +32,7 @@ function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCas
       );
     case 'past':
     case 'data':
-      return drawn(normal(seed, `feed ${name}`, count, 1), count);
+      return drawn(normal(seed, `feed ${name}`, count, volume), count);
     case 'mask':
       return mask(shape, feedCase).map((keep) => {
         if (role.form !== 'additive') return keep;
@@ -65,13 +65,17 @@ function drawn(chunks: Iterable<Float32Array>, count: number): Float64Array {
   return all;
 }
 
-/** 1 for tokens, 0 for padding: row r of the batch has r padded keys, a batch of one row has 1; never all of them. */
+/**
+ * 1 for tokens, 0 for padding: row r of the batch has r padded keys, a batch of one row has 1; never all of them, but
+ * in the last row where a row of padding is asked for.
+ */
 function mask(shape: readonly number[], { padding }: FeedCase): Float64Array {
   const keys = shape.at(-1) ?? 1;
   const batch = shape.length > 1 ? (shape[0] ?? 1) : 1;
   const rowSize = elementCount(shape) / Math.max(batch, 1);
   return new Float64Array(elementCount(shape)).map((_, i) => {
     const row = Math.floor(i / rowSize);
+    if (padding === 'row') return row === batch - 1 ? 0 : 1;
     const padded = padding === 'none' ? 0 : Math.min(batch === 1 ? 1 : row, keys - 1);
     const key = i % keys;
     return key < (padding === 'left' ? padded : 0) || key >= keys - (padding === 'right' ? padded : 0)

@@ -66,6 +66,15 @@ test.each([DataType.INT64, DataType.INT32, DataType.BOOL, DataType.FLOAT, DataTy
   },
 );
 
+test('a row of padding is the last one, and it alone', () => {
+  const mask = input({ kind: 'mask' }, DataType.INT64, 'b', 's');
+  expect(rows(mask, { batch: 3, sequence: 2, padding: 'row' })).toEqual([
+    [1, 1],
+    [1, 1],
+    [0, 0],
+  ]);
+});
+
 test('a mask that is added has 0 for tokens, and its padding is the same for each query', () => {
   const mask = input({ kind: 'mask', form: 'additive' }, DataType.FLOAT, 'b', 1, 's', 't');
   expect(rows(mask, { batch: 2, sequence: 2, padding: 'left' })).toEqual([

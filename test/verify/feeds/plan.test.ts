@@ -3,6 +3,7 @@ import {
   describeCase,
   type FeedInput,
   guessRole,
+  isDelicate,
   planCases,
   type Role,
   resolveShapes,
@@ -155,6 +156,7 @@ describe('plans', () => {
       'batch 3, length 16',
       'batch 3, length 16, left padding',
       'batch 3, length 16, right padding',
+      'batch 3, length 16, a row of padding',
     ]);
   });
 
@@ -168,11 +170,29 @@ describe('plans', () => {
     ]);
   });
 
+  test('extreme cases: large numbers where numbers are fed, a row of padding where there is a mask, not for given lengths', () => {
+    const inputs = withRoles(
+      int64('input_ids', 'b', 's'),
+      int64('attention_mask', 'b', 't'),
+      float('past.key', 'b', 4, 'p', 8),
+    );
+    const extreme = planCases(inputs).filter(isDelicate);
+    expect(extreme.map(describeCase)).toEqual([
+      'batch 3, length 16, past 6, large numbers',
+      'batch 3, length 16, past 6, a row of padding',
+    ]);
+    expect(planCases(inputs, { lengths: [16] }).filter(isDelicate)).toEqual([]);
+  });
+
   test('what the model fixes stays, and cases that then are the same are one', () => {
-    expect(describeAll(withRoles(float('pixel_values', 1, 3, 32, 32)))).toEqual(['batch 1, length 1']);
+    expect(describeAll(withRoles(float('pixel_values', 1, 3, 32, 32)))).toEqual([
+      'batch 1, length 1',
+      'batch 1, length 16, large numbers',
+    ]);
     expect(describeAll(withRoles(float('pixel_values', 'b', 3, 32, 32)))).toEqual([
       'batch 1, length 1',
       'batch 3, length 1',
+      'batch 3, length 16, large numbers',
     ]);
     expect(describeAll(withRoles(int64('input_ids', 2, 7)))).toEqual(['batch 2, length 7']);
     // Positions for one row do not make the batch one row.
