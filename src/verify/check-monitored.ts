@@ -1,4 +1,5 @@
 import { metricName, numberLayers, pickEvenly, RUN_METRICS, type RunMetric } from '../attention/monitored';
+import type { Graph } from '../ir';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
@@ -41,10 +42,16 @@ export async function checkMonitored(bench: Bench, runs: readonly CaseRun[]): Pr
   return check.done();
 }
 
-/** The layers are those that the recorded options choose; some may be out of reach. */
-function compareChoice({ pair }: Bench, check: CheckBuilder): void {
+/** The layers are those that the recorded options choose, as far as an output can show them. */
+function compareChoice({ pair, layers: known }: Bench, check: CheckBuilder): void {
   const { monitored, layers, options } = pair.record;
   const chosen = pickEvenly(numberLayers(layers), options.monitorLayers ?? 0);
+  for (const { path } of chosen) {
+    const runs = known.filter(({ layer }) => layer.path === path);
+    const hidden = runs.some(({ site }) => !isInBranches(site.scope));
+    if (hidden || monitored.some((each) => each.path === path)) check.count();
+    else check.find(`${path}: is not monitored, and the recorded options choose it`, path);
+  }
   for (const layer of monitored) {
     const { number, path, outputs } = layer;
     if (!chosen.some((each) => each.path === path && each.number === number))
@@ -56,6 +63,11 @@ function compareChoice({ pair }: Bench, check: CheckBuilder): void {
       else check.find(`${path}: no output '${metricName(layer, metric)}'`, path);
     }
   }
+}
+
+/** True in the main graph, and in what only bodies of If stand around. */
+function isInBranches({ owner, parent }: Graph): boolean {
+  return !owner || !parent || (owner.is('If') && isInBranches(parent));
 }
 
 /** Of a layer that runs several times, the metrics are those of the last run that was reached. */

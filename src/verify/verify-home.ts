@@ -71,7 +71,8 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     if (duplicate)
       checks.push(await checkNeutralised(bench, first), await checkExchanged(bench, first, positive));
     checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
-    if (record.monitored.length > 0) checks.push(await checkMonitored(bench, first));
+    if (record.options.monitorLayers !== undefined || record.monitored.length > 0)
+      checks.push(await checkMonitored(bench, first));
   }
   return {
     checks,

@@ -241,7 +241,7 @@ test('run once more in a branch of a branch: the metrics are of the last run, el
   expect(findingsOf(await verifyModels(original, rewritten, { lengths: [5] }))).toEqual([]);
 });
 
-test('in a loop a layer has no one value: it is said, and the rest is done', () => {
+test('in a loop a layer has no one value: it is said, and the rest is done', async () => {
   const text = bodyOf(
     'Loop',
     `body: graph = each (int64 n, bool going) => (bool still, float[B, S, 8] y) {
@@ -256,4 +256,6 @@ ${nodes}
   expect(output.notMonitored).toEqual([
     { number: 0, path: 'layers.0.attn', reason: 'it stands in the body of a Loop' },
   ]);
+  const { original, rewritten } = pairOfModel(modelPath(textBytes(text)), { monitorLayers: 1 });
+  expect(findingsOf(await verifyModels(original, rewritten, { lengths: [5] }))).toEqual([]);
 });

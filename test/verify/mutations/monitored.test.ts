@@ -60,6 +60,17 @@ testMutations([
     layer: 'second',
   },
   {
+    title: 'no outputs with metrics, and no record of any',
+    models: [outputs],
+    damage: ({ draft }) => {
+      draft.outputs = draft.outputs.filter(({ name }) => !name?.startsWith('layer_'));
+      draft.metadata.delete(METADATA.monitored);
+    },
+    check: 'monitored',
+    layer: 'first',
+    says: /is not monitored, and the recorded options choose it/,
+  },
+  {
     title: 'an output that nobody asked for',
     models: [probabilities],
     damage: ({ draft }) => {
