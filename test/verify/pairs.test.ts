@@ -23,7 +23,11 @@ const settings: [string, RewriteFileSettings, readonly CheckName[]][] = [
   ['paper, mirror', { preset: 'paper', init: 'mirror' }, SPLIT],
   ['diffllama, inline', { preset: 'diffllama', emit: 'inline' }, SPLIT],
   ['v2', { preset: 'v2' }, DUPLICATE],
-  ['v2 mirror, inline', { preset: 'v2', init: 'mirror', emit: 'inline', mixInput: true }, DUPLICATE],
+  [
+    'v2 mirror, inline',
+    { preset: 'v2', init: 'mirror', emit: 'inline', mixInput: true },
+    [...DUPLICATE, 'mix'],
+  ],
   ['v2 preserve', { preset: 'v2', init: 'preserve' }, KEEPING],
 ];
 
