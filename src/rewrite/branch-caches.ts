@@ -14,6 +14,11 @@ import type { RewriteSession } from './session';
 export function followOut(site: LocatedSite, value: Value, axis: number, session: RewriteSession): void {
   const { scope } = value;
   session.markDoubled(value, { site, axis });
+  const { owner } = scope;
+  if (owner && !owner.is('If')) {
+    const what = `keys of ${site.path}, which ${owner.opType} hands from round to round or stacks`;
+    fail('cache', owner, 'keys that stay in the body of a loop', what);
+  }
   const output = scope.owner?.outputs[scope.outputs.indexOf(value)];
   if (!output || !scope.parent || !session.markDoubled(output, { site, axis })) return;
   const [reader] = output.readers;
