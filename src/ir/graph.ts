@@ -205,6 +205,13 @@ export class Graph {
     });
   }
 
+  /** What the node around hands a value of its body on as; of a Loop, the first output of the body is its condition. */
+  handedOut(value: Value): Value | undefined {
+    const index = this.outputs.indexOf(value);
+    const { owner } = this;
+    return index < 0 || !owner ? undefined : owner.outputs[owner.is('Loop') ? index - 1 : index];
+  }
+
   /** This graph and all bodies inside it, outermost first. */
   *scopes(): Iterable<Graph> {
     yield this;

@@ -19,7 +19,7 @@ export function followOut(site: LocatedSite, value: Value, axis: number, session
     const what = `keys of ${site.path}, which ${owner.opType} hands from round to round or stacks`;
     fail('cache', owner, 'keys that stay in the body of a loop', what);
   }
-  const output = scope.owner?.outputs[scope.outputs.indexOf(value)];
+  const output = scope.handedOut(value);
   if (!output || !scope.parent || !session.markDoubled(output, { site, axis })) return;
   const [reader] = output.readers;
   if (reader) fail('cache', reader, 'keys that leave a body to be shown alone', `'${output.name}' read`);

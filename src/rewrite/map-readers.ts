@@ -1,6 +1,6 @@
 import type { LocatedSite } from '../attention/find';
 import type { WrittenOutCore } from '../attention/site';
-import type { Graph, Node, Use, Value } from '../ir';
+import type { Node, Use, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { knownView } from '../match/side';
 import type { RewriteOptions } from './options';
@@ -51,19 +51,26 @@ function firstOther(start: Node, allowed: readonly string[]): Node | undefined {
 }
 
 /** The declared types of outputs that show the map of half as many heads, itself or as a copy. */
-export function halveHeads(scope: Graph, map: Value, core: WrittenOutCore, heads: number): void {
+export function halveHeads(map: Value, core: WrittenOutCore, heads: number): void {
   const { axes } = knownView(core.probabilitiesView);
   const axis = core.arrangement ? -1 : axes.findIndex((atoms) => atoms.some(({ kind }) => kind === 'column'));
+  const halved = new Set<Value>();
   const open = [map];
   for (let value = open.pop(); value; value = open.pop()) {
+    halved.add(value);
     const tensor = value.type?.tensorType;
     const dim = tensor?.shape?.dim.map((each, index) =>
       index === axis && each.dimValue === BigInt(heads) ? { dimValue: BigInt(heads / 2) } : each,
     );
     if (value.type && tensor && dim) {
-      scope.setType(value, { ...value.type, tensorType: { ...tensor, shape: { ...tensor.shape, dim } } });
+      value.scope.setType(value, {
+        ...value.type,
+        tensorType: { ...tensor, shape: { ...tensor.shape, dim } },
+      });
     }
     const copies = value.readers.filter((reader) => reader.is('Identity', 'Cast'));
+    const outer = value.scope.owner?.is('If') ? value.scope.handedOut(value) : undefined;
+    if (outer && !halved.has(outer)) open.push(outer);
     open.push(...copies.flatMap((reader) => reader.outputs.flatMap((output) => output ?? [])));
   }
 }

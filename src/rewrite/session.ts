@@ -279,7 +279,7 @@ export class RewriteSession {
     if (map && core.kind === 'written-out') {
       refuseMapReaders(site, core, this.options);
       takeOver(core.probabilities, map, mapReaders(core));
-      if (this.options.heads === 'split') halveHeads(site.scope, map, core, site.heads);
+      if (this.options.heads === 'split') halveHeads(map, core, site.heads);
     }
     this.#layerOf.set(site, this.layers.length);
     this.layers.push({

@@ -82,6 +82,8 @@ export function outputsOfMaps(maps: Correspondence['maps']): Set<string> {
   const seen = new Set<Value>(maps.keys());
   for (const value of seen) {
     if (value.isOutput) outputs.add(value.name);
+    const outer = value.scope.handedOut(value);
+    if (outer) seen.add(outer);
     for (const reader of value.readers) {
       if (isShapeReader(reader) || products.has(reader)) continue;
       for (const output of reader.outputs) if (output) seen.add(output);

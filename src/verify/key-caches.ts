@@ -33,9 +33,8 @@ export function doubledOutputs(model: Model, record: RewriteRecord): DoubledKeys
 /** A value, and the outputs of the nodes around through which bodies hand it on. */
 export function* handedOn(value: Value): Iterable<Value> {
   yield value;
-  const owner = value.scope.owner;
-  const outer = owner?.outputs[value.scope.outputs.indexOf(value)];
-  if (value.isOutput && outer) yield* handedOn(outer);
+  const outer = value.scope.handedOut(value);
+  if (outer) yield* handedOn(outer);
 }
 
 function shownAs(value: Value): Value[] {

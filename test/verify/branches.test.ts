@@ -1,6 +1,8 @@
 /** Attention in the bodies of If, Loop and Scan is looked at where it runs, also where two bodies use the same names. */
 import type { RewriteFileSettings } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
+import { declaredShape, load } from '../../src/ir';
+import { readModel } from '../../src/onnx';
 import { ATTENTION } from '../support/attention-text';
 import { modelPath, textBytes } from '../support/models';
 import { Draft } from './support/draft';
@@ -85,6 +87,28 @@ describe.each([
     },
   );
 });
+
+/** The attention maps of both branches are shown by the model. */
+const SHOWN = BRANCHES.replace('=> (float[B, S, 8] out)', '=> (float[B, S, 8] out, float[B, 2, S, S] map)')
+  .replace('["choose"] out =', '["choose"] out, map =')
+  .replace('=> (float[B, S, 8] y) {', '=> (float[B, S, 8] y, float[B, 2, S, S] A) {')
+  .replace('=> (float[B, S, 8] y2) {', '=> (float[B, S, 8] y2, float[B, 2, S, S] A) {');
+
+test.each<[RewriteFileSettings, number]>([
+  [{}, 2],
+  [{ splitHeads: true }, 1],
+  [{ init: 'preserve' }, 2],
+])(
+  'attention maps that branches show, %j: verified, with as many heads as there are maps',
+  async (settings, heads) => {
+    const files = pairOfModel(modelPath(textBytes(SHOWN)), settings);
+    const map = load(readModel(files.rewritten)).graph.outputs[1];
+    expect(map && declaredShape(map)).toEqual(['B', heads, 'S', 'S']);
+    const report = await verifyModels(files.original, files.rewritten);
+    expect(findingsOf(report)).toEqual([]);
+    if (settings.init) expect(report.notVerified.join()).toContain("output 'map': shows attention maps");
+  },
+);
 
 test('damage in one branch is found there', async () => {
   const { rewritten } = pairOfModel(original, { emit: 'inline' });

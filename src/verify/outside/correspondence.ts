@@ -15,6 +15,8 @@ export class Correspondence {
   readonly replaced = new Set<Value>();
   /** Attention maps that others see than the product with values: they see the differential one now. */
   readonly maps = new Map<Value, LocatedSite>();
+  /** The same, and what the nodes around hand them on as. */
+  readonly shownMaps = new Map<Value, LocatedSite>();
   /** Values whose name something new bears: outputs of attentions, maps that others read, presents. */
   readonly taken = new Set<Value>();
   /** Values with twice the key heads. */
@@ -50,6 +52,7 @@ export class Correspondence {
       if (core.kind === 'written-out' && isMapShown(core)) {
         this.taken.add(core.probabilities);
         this.maps.set(core.probabilities, site);
+        for (const each of handedOn(core.probabilities)) this.shownMaps.set(each, site);
       }
     }
     for (const cache of cachesOf(record, 'present')) {

@@ -102,7 +102,7 @@ function bare(proto: NodeProto): NodeProto {
 }
 
 function typeChange(value: Value, other: Value | undefined, map: Correspondence): string | undefined {
-  if (!value.type || map.doubled.has(value)) return undefined;
+  if (!value.type || map.doubled.has(value) || map.shownMaps.has(value)) return undefined;
   const same = other?.type && sameBytes(encode('TypeProto', value.type), encode('TypeProto', other.type));
   return same ? undefined : `gives '${value.name}', whose declared type has changed`;
 }

@@ -75,7 +75,7 @@ function compareEnds(
 
 function sameType(was: Value, is: Value, map: Correspondence): boolean {
   const doubled = map.doubled.get(was);
-  const site = map.maps.get(was);
+  const site = map.shownMaps.get(was);
   if (!doubled && !site)
     return sameBytes(encode('TypeProto', was.type ?? {}), encode('TypeProto', is.type ?? {}));
   if (was.type?.tensorType?.elemType !== is.type?.tensorType?.elemType) return false;
