@@ -55,9 +55,24 @@ function owner(projection: Projection): OwnedBy | undefined {
   for (const value of values) {
     const source = value && parameterBehind(value);
     const named = source && moduleOfParameter(source.name);
-    if (named) return { module: named.module, linear: /^(weight|bias|kernel|W|b)(_|$)/.test(named.leaf) };
+    if (named && !isStoredForAnother(source, named.module, projection))
+      return { module: named.module, linear: /^(weight|bias|kernel|W|b)(_|$)/.test(named.leaf) };
   }
   return undefined;
+}
+
+/**
+ * Exporters store equal weights once: the biases of a model that was never trained are one vector of zeros, and its name
+ * is that of one of them. Where the module of the projection is known, it tells.
+ */
+function isStoredForAnother(source: Value, module: string, { node, bias }: Projection): boolean {
+  const scope = moduleOfNode(node) ?? (bias && moduleOfNode(bias.node));
+  return source.uses.size > 1 && scope !== undefined && withoutCalls(scope) !== withoutCalls(module);
+}
+
+/** A path without the numbers that TorchScript gives modules which are called again. */
+function withoutCalls(path: string): string {
+  return path.replace(/_\d+(?=\.|$)/g, '');
 }
 
 function parameterBehind(value: Value): Value {

@@ -14,6 +14,7 @@ export const METADATA = {
   source: 'ai.diffx.source_sha256',
   layers: 'ai.diffx.layers',
   loaded: 'ai.diffx.loaded_sha256',
+  separated: 'ai.diffx.separated',
   monitored: 'ai.diffx.monitored',
 } as const;
 
@@ -90,6 +91,8 @@ export interface RewriteRecord {
   readonly loaded: Readonly<Record<string, string>>;
   /** Layers with metrics among the outputs, see SPEC section 7. */
   readonly monitored: readonly MonitoredLayer[];
+  /** Weights that the source stores as part of others, by name, and those: a checkpoint has them apart. */
+  readonly separated: Readonly<Record<string, string>>;
 }
 
 /** A SHA-256 in hex. */
@@ -108,6 +111,8 @@ export function writeRecord(
   model.setMetadata(METADATA.layers, JSON.stringify(record.layers));
   if (Object.keys(record.loaded).length > 0)
     model.setMetadata(METADATA.loaded, JSON.stringify(record.loaded));
+  if (Object.keys(record.separated).length > 0)
+    model.setMetadata(METADATA.separated, JSON.stringify(record.separated));
   if (record.monitored.length > 0) model.setMetadata(METADATA.monitored, JSON.stringify(record.monitored));
 }
 
@@ -126,8 +131,12 @@ export function readRecord(model: Model): RewriteRecord | undefined {
     model.metadataValue(METADATA.monitored) === undefined
       ? []
       : parseEntry(model, METADATA.monitored, isMonitored);
+  const separated =
+    model.metadataValue(METADATA.separated) === undefined
+      ? {}
+      : parseEntry(model, METADATA.separated, isHashes);
   const sourceHash = model.metadataValue(METADATA.source) ?? '';
-  return { version, sourceHash, options, layers, loaded, monitored };
+  return { version, sourceHash, options, layers, loaded, monitored, separated };
 }
 
 function parseEntry<T>(model: Model, key: string, valid: (value: unknown) => value is T): T {

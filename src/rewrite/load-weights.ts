@@ -13,7 +13,9 @@ import { inHalves } from './checkpoint-rows';
 import { placeRows, transposedRows } from './columns';
 import { namedWeights } from './parameter-names';
 import type { RewriteSession } from './session';
+import { sameStored } from './stored-tensors';
 import { makeTensor } from './tensors';
+import { withTied } from './tied-weights';
 
 /** What became of the tensors of a checkpoint. */
 export interface LoadReport {
@@ -82,7 +84,11 @@ class Loader {
   }
 
   report(): LoadReport {
-    const unused = [...this.checkpoint.names].filter((name) => !this.#used.has(name));
+    const used = [...this.#used];
+    // Tied weights that were saved twice are used once.
+    const unused = [...this.checkpoint.names].filter(
+      (name) => !this.#used.has(name) && !used.some((each) => sameStored(this.checkpoint, each, name)),
+    );
     return { loaded: this.#loaded, initialised: this.#initialised, unused };
   }
 
@@ -192,11 +198,10 @@ class Loader {
     const done = new Set(this.#loaded.map(({ parameter }) => parameter));
     for (const site of session.sites)
       for (const value of session.parameters.of(site).values()) done.add(value.name);
-    for (const { value, name, transposed } of namedWeights(this.model)) {
+    for (const weight of withTied(this.model, namedWeights(this.model), (name) => this.#find(name))) {
+      const { value, transposed, found } = weight;
       const tensor = value.initializer;
-      const found =
-        done.has(value.name) || !tensor || !isFloatType(tensor.dataType) ? undefined : this.#find(name);
-      if (!found || !tensor) continue;
+      if (done.has(value.name) || !tensor || !isFloatType(tensor.dataType)) continue;
       const shape = tensorShape(tensor);
       const given = transposed ? [...found.tensor.shape].reverse() : found.tensor.shape;
       if (given.join() !== shape.join()) {

@@ -3,6 +3,7 @@ import { writeRecord } from '../attention/record';
 import type { Model } from '../ir';
 import type { LoadReport } from './load-weights';
 import type { Monitoring } from './monitor';
+import type { Separated } from './separate-weights';
 import type { RewriteSession } from './session';
 
 /** Records version, preset, options, layers and the hash of the source in the model. */
@@ -10,6 +11,7 @@ export function stampMetadata(
   session: RewriteSession,
   inputs: { readonly version: string; readonly sourceHash: () => string },
   weights: LoadReport | undefined,
+  separated: Separated,
   { monitored }: Monitoring,
 ): void {
   const { model, options, layers } = session;
@@ -19,6 +21,7 @@ export function stampMetadata(
     layers,
     loaded: weights ? hashLoaded(model, weights) : {},
     monitored,
+    separated,
   };
   writeRecord(model, record, inputs.sourceHash);
 }

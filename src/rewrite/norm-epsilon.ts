@@ -1,4 +1,4 @@
-import { smallConstant } from '../analyse';
+import { constantTensor, smallConstant } from '../analyse';
 import type { Model, Node, Value } from '../ir';
 
 /** Epsilon where no norm before the layer tells another: the paper's implementation. */
@@ -28,7 +28,7 @@ export function epsilonOfNorm(input: Value, model: Model): number | undefined {
 
 /** Of a product with a weight, the operand that is computed. */
 function smallerBranch(node: Node): Value | undefined {
-  const computed = node.inputs.filter((input) => input && !input.isInitializer);
+  const computed = node.inputs.filter((input) => input && !constantTensor(input));
   return computed.length === 1 ? computed[0] : undefined;
 }
 

@@ -1,5 +1,5 @@
 import { moduleOfNode, moduleOfParameter } from '../attention/path';
-import type { Model, Node, Value } from '../ir';
+import type { Model, Node, Use, Value } from '../ir';
 
 /** A stored weight and the name that a PyTorch checkpoint has it under. */
 export interface NamedWeight {
@@ -8,6 +8,8 @@ export interface NamedWeight {
   readonly name: string;
   /** True where the graph stores the matrix [in, out] and the checkpoint [out, in]. */
   readonly transposed: boolean;
+  /** What other modules that read it call it: tied weights have one key in a checkpoint, under any of them. */
+  readonly otherNames: readonly string[];
 }
 
 /**
@@ -19,7 +21,8 @@ export function namedWeights(model: Model): NamedWeight[] {
   for (const value of model.graph.values.values()) {
     if (!value.isInitializer || !value.initializer) continue;
     if (moduleOfParameter(value.name)) {
-      found.push({ value, name: value.name, transposed: false });
+      const otherNames = [...value.uses].flatMap((use) => nameByReader(value, use) ?? []);
+      found.push({ value, name: handedOnAs(value) ?? value.name, transposed: false, otherNames });
       continue;
     }
     const named = nameFromReaders(value);
@@ -34,10 +37,33 @@ function nameFromReaders(value: Value): NamedWeight | undefined {
     const module = moduleOfNode(node);
     if (leaf && module) {
       const matrix = value.initializer?.dims.length === 2 && node.is('MatMul');
-      return { value, name: `${module}.${leaf}`, transposed: matrix };
+      return { value, name: `${module}.${leaf}`, transposed: matrix, otherNames: [] };
     }
   }
   return undefined;
+}
+
+/** The name of a weight whose one reader is the module that has it under that name. */
+function handedOnAs({ uses }: Value): string | undefined {
+  const [only, ...more] = uses;
+  const name = only?.node.is('Identity') && more.length === 0 ? only.node.outputs[0]?.name : undefined;
+  return name !== undefined && moduleOfParameter(name) ? name : undefined;
+}
+
+/**
+ * The name that a reader gives a stored weight: where several modules read one, each has another name for it. Vectors
+ * that are added are biases, and vectors that are multiplied by are the weights of norms.
+ */
+export function nameByReader(value: Value, { node, index }: Use): string | undefined {
+  // TorchScript hands a weight that it stores once on to each module that has it, under its name there.
+  const handedOn = node.is('Identity') ? node.outputs[0]?.name : undefined;
+  if (handedOn !== undefined && moduleOfParameter(handedOn)) return handedOn;
+  const module = moduleOfNode(node);
+  if (module === undefined) return undefined;
+  const vector = value.initializer?.dims.length === 1;
+  const written = vector ? (node.is('Add') ? 'bias' : node.is('Mul') ? 'weight' : undefined) : undefined;
+  const leaf = leafOf(node, index) ?? written ?? moduleOfParameter(value.name)?.leaf;
+  return leaf === undefined ? undefined : `${module}.${leaf}`;
 }
 
 /** What an input of an operator is called in the PyTorch module that became it. */

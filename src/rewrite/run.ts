@@ -4,6 +4,7 @@ import type { RewrittenLayer } from '../attention/record';
 import { errors } from '../errors';
 import { checkInvariants, type Model } from '../ir';
 import { attempt, type Reason } from '../match/outcome';
+import { KeyIndex } from '../weights/match-names';
 import type { Safetensors } from '../weights/safetensors';
 import { refuseDifferential } from './already-differential';
 import { completeBranches } from './branch-caches';
@@ -13,6 +14,7 @@ import { stampMetadata } from './metadata';
 import { addMonitoring, type Monitoring } from './monitor';
 import type { RewriteOptions } from './options';
 import { findPrepared, type Preparation } from './prepare';
+import { separateWeights } from './separate-weights';
 import { RewriteSession } from './session';
 
 /** The passes that a rewrite runs. */
@@ -67,6 +69,9 @@ export function runRewrite(
   refuseDifferential(model);
   if (model.opset < OLDEST_OPSET) throw errors.opsetTooOld(path, model.opset);
   return model.journal.transaction(() => {
+    const separated = inputs.checkpoint
+      ? separateWeights(model, inputs.checkpoint, new KeyIndex(inputs.checkpoint.names))
+      : {};
     const found = findPrepared(model, passes);
     if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
     refuseDifferential(model);
@@ -102,7 +107,7 @@ export function runRewrite(
     }
     const weights = inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path);
     if (weights && inputs.strictWeights) refuseLoose(weights, inputs.checkpoint?.path ?? '');
-    stampMetadata(session, inputs, weights, monitoring);
+    stampMetadata(session, inputs, weights, separated, monitoring);
     checkpoint('finish');
     return {
       found,

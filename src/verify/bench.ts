@@ -8,6 +8,7 @@ import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, double
 import type { Limits, Look } from './layer-checks';
 import { inDataOrder, matchLayers } from './layer-order';
 import type { LayerUnderTest } from './layer-reference';
+import { fillsOriginal, putLoaded } from './loaded-weights';
 import type { Correspondence } from './outside';
 import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
@@ -99,18 +100,25 @@ export class Bench {
     return { given: this.settings.tolerance, widen: (tolerance) => this.widen(tolerance) };
   }
 
-  /** Loads the original as it is, for as long as `use` needs it. */
+  /** Loads the original as it is, or with the weights of a checkpoint that the rewritten model has, for as long as `use` needs it. */
   async original<T>(use: (session: Session) => Promise<T>, profile = false): Promise<T> {
-    return this.#asItIs(this.pair.original, use, profile);
+    const { original, record } = this.pair;
+    if (fillsOriginal(original, record)) return this.ofOriginal(() => undefined, use, profile);
+    return this.#asItIs(original, use, profile);
   }
 
   /** Loads a changed copy of the original, its functions inlined where they were for the rewrite. */
-  async ofOriginal<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
+  async ofOriginal<T, E>(
+    edit: (model: Model) => E,
+    use: (session: Session, edited: E) => Promise<T>,
+    profile = false,
+  ) {
     const prepared = (model: Model) => {
       this.pair.prepareOriginal(model);
+      putLoaded(model, this.pair.rewritten, this.pair.record);
       return edit(model);
     };
-    return this.#load(this.pair.original, prepared, use);
+    return this.#load(this.pair.original, prepared, use, profile);
   }
 
   /** Loads the rewritten file as it is. */

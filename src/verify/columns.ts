@@ -1,5 +1,5 @@
 import type { Branch } from '../attention/site';
-import type { Value } from '../ir';
+import type { Node, Value } from '../ir';
 import { biasPositions, columnPositions, rowPositions } from '../match/projection';
 import { byteSize, type DataType, type TensorProto } from '../onnx';
 
@@ -21,6 +21,8 @@ export interface SidePart {
   readonly suffix: string;
   /** The value of the original that holds it, or that a node reads it as. */
   readonly operand: Value;
+  /** Who reads it, where others may read it as well: a checkpoint may have taken it apart for them. */
+  readonly reader?: Node;
   readonly layout: Layout;
   /** Layout of what stands beside it. */
   readonly newLayout: Layout;
@@ -73,6 +75,7 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
     ...common,
     suffix: 'bias',
     operand: bias.holder,
+    reader: bias.node,
     layout: 'strided',
     newLayout: 'rows',
     starts: biasPositions(bias, columns),

@@ -31,7 +31,7 @@ export function exchange(
       }),
     )
     .flatMap(({ part, scope, name, layer }) => {
-      const operand = valueAt(model, { scope, name: part.operand.name });
+      const operand = readBy(model, scope, part) ?? valueAt(model, { scope, name: part.operand.name });
       const holder = operand && holderOf(operand);
       const tensor = holder && constantTensor(holder);
       if (!holder || !tensor) {
@@ -91,6 +91,17 @@ export function disturbSecond(model: Model, layers: readonly LayerUnderTest[]): 
     model.replaceInitializer(value, withBytes(tensor, reversed(model.bytes(tensor), part.elementSize)));
   }
 }
+
+/** What the reader of a weight reads in this model. */
+function readBy(model: Model, scope: Scope, { reader, operand }: SidePart): Value | undefined {
+  const output = reader?.outputs[0];
+  const index = reader?.inputs.findIndex((input) => input && holderOf(input) === operand) ?? -1;
+  const twin = output && valueAt(model, { scope, name: output.name })?.producer;
+  const value = twin?.operator === reader?.operator ? twin?.inputs[index] : undefined;
+  return value && constantTensor(holderOf(value)) ? value : undefined;
+}
+
+type Scope = LayerUnderTest['scope'];
 
 /** The value that holds a weight, behind what stands between it and the projection. */
 function holderOf(value: Value): Value {

@@ -9,7 +9,7 @@ export const FIXTURES =
   ['../../../fixtures', '../../fixtures']
     .map((folder) => path.join(__dirname, folder))
     .find((folder) => fs.existsSync(path.join(folder, 'exports'))) ?? '';
-type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring';
+type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring' | 'trained';
 
 let folder: string | undefined;
 
@@ -208,5 +208,29 @@ export function randomFill(seed = 0): (name: string, count: number) => Float32Ar
       mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
       return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 31 - 1;
     });
+  };
+}
+
+/** A base export and the checkpoint of a differential model all of whose weights are others: see fixtures/trained.py. */
+export interface TrainedCase {
+  readonly models: { readonly torchscript: string; readonly dynamo: string };
+  readonly checkpoint: string;
+  /** Safetensors: inputs, and `output` (`output.bfloat16`) of the model in PyTorch. */
+  readonly io: string;
+  /** A file that this case alone has, such as `shards/model.safetensors.index.json`. */
+  file(name: string): string;
+}
+
+export function trainedNames(): string[] {
+  return endingWith('trained', '/io.safetensors');
+}
+
+export function openTrained(name: string): TrainedCase {
+  const file = (each: string) => unpacked('trained', `${name}/${each}`);
+  return {
+    models: { torchscript: file('torchscript.onnx'), dynamo: file('dynamo.onnx') },
+    checkpoint: file('model.safetensors'),
+    io: file('io.safetensors'),
+    file,
   };
 }

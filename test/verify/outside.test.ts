@@ -33,6 +33,7 @@ const record: RewriteRecord = {
   layers: [],
   loaded: {},
   monitored: [],
+  separated: {},
 };
 
 function findings(rewritten: string): string[] {

@@ -1,5 +1,6 @@
 import { smallConstant } from '../../analyse';
 import type { LocatedSite } from '../../attention/find';
+import { moduleOfNode, moduleOfParameter } from '../../attention/path';
 import type { RewriteRecord } from '../../attention/record';
 import type { WrittenOutCore } from '../../attention/site';
 import type { Graph, Model, Node, Value } from '../../ir';
@@ -63,6 +64,7 @@ export class Correspondence {
         for (const each of handedOn(value)) this.doubled.set(each, cache);
       }
     }
+    for (const [part, whole] of Object.entries(record.separated)) this.#addPart(part, whole, record);
     for (const past of doubledInputs(record)) this.#addPast(past);
     this.#pair(original.graph, rewritten.graph);
   }
@@ -75,6 +77,13 @@ export class Correspondence {
   /** What the original calls a value of the rewritten model; for something new, a name that nobody has. */
   nameOf(value: Value): string {
     return this.#names.get(value) ?? value.name;
+  }
+
+  /** A weight that a checkpoint filled, and that the original stores as part of another. */
+  #addPart(part: string, whole: string, { loaded }: RewriteRecord): void {
+    const value = this.rewritten.graph.values.get(part);
+    if (value?.initializer && loaded[part] !== undefined && value.readers.every((node) => isOf(node, part)))
+      this.#names.set(value, whole);
   }
 
   /** Who read a past reads its positive half. */
@@ -136,6 +145,14 @@ export class Correspondence {
     const both = scope.values.get(value.name);
     if (both) this.#names.set(both, `${value.name}, both components`);
   }
+}
+
+/** True where a node belongs to the module that a weight is named after, or hands it on under its name. */
+function isOf(node: Node, weight: string): boolean {
+  const module = moduleOfParameter(weight)?.module;
+  const output = node.outputs[0];
+  const handedOn = node.is('Identity') && output ? moduleOfParameter(output.name)?.module : undefined;
+  return module !== undefined && module === (handedOn ?? moduleOfNode(node));
 }
 
 /** True where somebody besides the product with values sees the probabilities. */
