@@ -56,20 +56,31 @@ export function exchange(
   // Attentions that share their weights have them once.
   const done = new Set<string>();
   for (const { part, holder, columns } of own) {
-    const key = `${holder.name}@${part.layout === 'strided' ? part.starts[0] : part.columns[0]}`;
-    if (part.counts && !done.has(key) && !left.has(part.operand.name))
-      overwrite(model, holder, part, columns);
+    const key = `${holder.name}@${firstOf(part)}`;
+    const alone = !left.has(`${part.operand.name}@${firstOf(part)}`);
+    if (part.counts && alone && !done.has(key)) overwrite(model, holder, part, columns);
     done.add(key);
   }
   return findings;
 }
 
-/** Names of the weights that attentions read which were not rewritten. */
+/** Where the part of a stored tensor begins that belongs to a side. */
+function firstOf({ layout, starts, columns }: SidePart): number {
+  return (layout === 'strided' ? starts[0] : columns[0]) ?? 0;
+}
+
+/** What is read beside the sides that have second projections: by attentions that were not rewritten, and by keys that stay. */
 function heldByOthers(layers: readonly LayerUnderTest[], sites: readonly LocatedSite[]): Set<string> {
   const rewritten = new Set(layers.map(({ site }) => site.path));
   const others = sites.filter(({ path }) => !rewritten.has(path));
-  const branches = others.flatMap(projectedSides).flatMap(branchesOf);
-  return new Set(branches.flatMap(branchParts).map(({ operand }) => operand.name));
+  const kept = layers.flatMap(({ site, options }) => {
+    const second = new Set(secondProjections(site, options).map(({ branch }) => branch));
+    return projectedSides(site)
+      .flatMap(branchesOf)
+      .filter((branch) => !second.has(branch));
+  });
+  const parts = [...others.flatMap(projectedSides).flatMap(branchesOf), ...kept].flatMap(branchParts);
+  return new Set(parts.map((part) => `${part.operand.name}@${firstOf(part)}`));
 }
 
 /** What the second projections of a layer stand beside, and what their names begin with. */

@@ -207,6 +207,9 @@ test('queries and keys of one projection share the second one', async () => {
   const target = path.join(temporaryFolder(), 'tied.onnx');
   writeRewritten(output, target, true);
   expect((await verifyModels(file, target)).checks.flatMap(({ findings }) => findings)).toEqual([]);
+  // Keys that stay as they are, of the projection of the queries.
+  writeRewritten(rewriteModel(file, { preset: 'v2' }), target, true);
+  expect((await verifyModels(file, target)).checks.flatMap(({ findings }) => findings)).toEqual([]);
   const fill = secondWeights({ [weight(0, 'q_proj')]: weight(0, 'q2_proj') }, output.model, [
     weight(0, 'q_proj'),
   ]);

@@ -9,7 +9,7 @@ export const FIXTURES =
   ['../../../fixtures', '../../fixtures']
     .map((folder) => path.join(__dirname, folder))
     .find((folder) => fs.existsSync(path.join(folder, 'exports'))) ?? '';
-type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring' | 'trained';
+type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring' | 'trained' | 'projections';
 
 let folder: string | undefined;
 
@@ -72,6 +72,11 @@ export interface Export {
 
 export function openExport(name: string): Export {
   return { model: unpacked('exports', `${name}.onnx`), io: unpacked('exports', `${name}.io.safetensors`) };
+}
+
+/** A file of fixtures/projections: exports whose queries and keys come from projections in unusual forms, and results. */
+export function projectionsFixture(name: string): string {
+  return unpacked('projections', name);
 }
 
 /** A file of fixtures/scopes: models whose attention stands in bodies and functions, or has unusual caches and types. */
