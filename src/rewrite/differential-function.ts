@@ -223,10 +223,15 @@ function normNodes(body: Body, input: string, features: FunctionFeatures, opset:
 }
 
 /** The local function of a form. */
-export function functionProto(form: FunctionForm, features: FunctionFeatures, opset: number): FunctionProto {
+export function functionProto(
+  name: string,
+  form: FunctionForm,
+  features: FunctionFeatures,
+  opset: number,
+): FunctionProto {
   const body = functionBody(form, features, opset);
   return {
-    name: FUNCTION_NAMES[form],
+    name,
     domain: DOMAIN,
     input: body.inputs,
     output: body.outputs,

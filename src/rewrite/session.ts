@@ -11,7 +11,7 @@ import {
 import { secondProjections } from '../attention/second-projections';
 import type { Branch } from '../attention/site';
 import type { Model, Use, Value } from '../ir';
-import { DataType } from '../onnx';
+import { DataType, dataTypeName } from '../onnx';
 import { attribute } from './attributes';
 import { Builder, takeOver } from './builder';
 import { doubledType } from './cache-types';
@@ -53,7 +53,7 @@ export interface DoubledKeys {
 export class RewriteSession {
   readonly parameters: ParameterBook;
   readonly layers: RewrittenLayer[] = [];
-  readonly #features = new Map<FunctionForm, FunctionFeatures>();
+  readonly #features = new Map<string, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
   readonly #doubled = new Map<Value, DoubledKeys>();
   readonly #layerOf = new Map<LocatedSite, number>();
@@ -76,11 +76,12 @@ export class RewriteSession {
     return this.options.heads === 'duplicate' && site.core.plain ? 'scores' : 'probabilities';
   }
 
-  /** What the function of a form contains: all that the sites of that form need. */
-  features(form: FunctionForm): FunctionFeatures {
-    let features = this.#features.get(form);
+  /** What the function of a form contains: all that the sites of that form and element type need. */
+  features(form: FunctionForm, dataType: number): FunctionFeatures {
+    const key = `${form}/${dataType}`;
+    let features = this.#features.get(key);
     if (!features) {
-      const sites = this.sites.filter((site) => this.formOf(site) === form);
+      const sites = this.sites.filter((site) => this.formOf(site) === form && site.dataType === dataType);
       const plain = sites.map(({ core }) => (core.kind === 'written-out' ? core.plain : undefined));
       const { lambda, normWeight, timesOneMinusLambdaInit } = presetOf(this.options);
       features = {
@@ -97,11 +98,18 @@ export class RewriteSession {
           ({ core }) =>
             core.kind === 'written-out' && (core.probabilities.isOutput || mapReaders(core).length > 0),
         ),
-        dataType: sites[0]?.dataType ?? DataType.FLOAT,
+        dataType,
       };
-      this.#features.set(form, features);
+      this.#features.set(key, features);
     }
     return features;
+  }
+
+  /** Name of the function of a form; where a model computes in several types, those behind the first are named. */
+  functionName(form: FunctionForm, dataType: number): string {
+    const first = this.sites.find((site) => this.formOf(site) === form)?.dataType;
+    const name = FUNCTION_NAMES[form];
+    return first === undefined || first === dataType ? name : `${name}_${dataTypeName(dataType)}`;
   }
 
   get mix(): Value {
@@ -205,7 +213,7 @@ export class RewriteSession {
     start: Record<string, Value>,
     builder: Builder,
   ): Value[] {
-    const features = this.features(form);
+    const features = this.features(form, site.dataType);
     const given: Record<string, Value | undefined> = {
       ...start,
       scale: start['scale'] ?? (features.scale ? this.neutral(1, site.dataType) : undefined),
@@ -229,7 +237,7 @@ export class RewriteSession {
   ): Value[] {
     const inputs = functionInputs(form, features).map((name) => given[name]);
     const count = features.map && form !== 'outputs' ? 2 : 1;
-    return builder.ops(FUNCTION_NAMES[form], inputs, {
+    return builder.ops(this.functionName(form, features.dataType), inputs, {
       domain: DOMAIN,
       outputs: count,
       attributes: epsilon === undefined ? [] : [attribute.float('epsilon', epsilon)],
@@ -310,8 +318,13 @@ export class RewriteSession {
   /** Adds the functions that the rewritten sites call. */
   defineFunctions(): void {
     if (this.options.emit === 'inline') return;
-    for (const form of new Set(this.layers.map((layer) => layer.form))) {
-      this.model.addFunction(functionProto(form, this.features(form), this.model.opset));
+    const defined = new Set<string>();
+    for (const [{ dataType }, index] of this.#layerOf) {
+      const form = this.layers[index]?.form;
+      const name = form && this.functionName(form, dataType);
+      if (!form || !name || defined.has(name)) continue;
+      defined.add(name);
+      this.model.addFunction(functionProto(name, form, this.features(form, dataType), this.model.opset));
       this.model.importOpset(DOMAIN, DOMAIN_VERSION);
     }
   }
