@@ -150,6 +150,13 @@ function choose(context: RuleContext): readonly Dim[] | undefined {
   return result;
 }
 
+/** Of a vector of sizes: as tf2onnx counts the elements behind one another. */
+function reduceProduct(context: RuleContext): readonly Fact[] {
+  const [fact = NOTHING] = reduce(context);
+  const elements = context.shape(0)?.length === 1 ? context.elements(0) : undefined;
+  return [elements ? { ...fact, elements: [Dim.product(elements)] } : fact];
+}
+
 function reduce(context: RuleContext): readonly Fact[] {
   const shape = context.shape(0);
   if (!shape) return [NOTHING];
@@ -227,6 +234,7 @@ for (const op of SAME_SHAPE) rules.set(op, sameShape);
 rules.set('DynamicQuantizeLinear', quantizing);
 for (const op of BROADCAST) rules.set(op, broadcasting);
 for (const op of REDUCE) rules.set(op, reduce);
+rules.set('ReduceProd', reduceProduct);
 for (const op of [
   'MatMul',
   'MatMulInteger',

@@ -79,7 +79,9 @@ function gemm({ node, input, weight, weightShape, output }: Read): LinearForm | 
   if (weightShape.length !== 2 || !columns || !rowShape || !output) return undefined;
   const outFeatures = product(columns);
   const scaled =
-    node.int('transA') === 1 || (node.float('alpha') ?? 1) !== 1 || (node.float('beta') ?? 1) !== 1;
+    node.int('transA') === 1 ||
+    (node.float('alpha') ?? 1) !== 1 ||
+    (node.inputs[2] !== undefined && (node.float('beta') ?? 1) !== 1);
   const view = projectionView(output.slice(0, -1), outFeatures);
   const rest = { inputOrder: undefined, columnAxes, rowAxes, rowShape, outFeatures, view, scaled };
   return { kind: 'linear', input, weight, ...rest };

@@ -6,18 +6,25 @@
  *     npm run coverage:models -- --json > all.json   as data
  *     npm run coverage:models -- --faults            only lines of exports that are not as they should be
  *     npm run coverage:models -- --jobs 1            threads (2)
+ *     npm run coverage:models -- --changed           of fixtures whose rewriting is not as fixtures/coverage.json has it
+ *     npm run coverage:models -- --update            writes fixtures/coverage.json and docs/coverage.md
  *
  * Each is rewritten with zero init and without norm, with preserve, and with split heads. The first two must keep the
  * outputs, the third is proven layer by layer in float64; where PyTorch's results are there, all of them must equal those.
  * Exit 1 where an export is neither rewritten and right nor refused for a reason that fixtures/refusals.json knows. A folder
  * may have a `refusals.json` of its own.
  */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
 import { parseArgs } from 'node:util';
+import { DOCUMENT, documentOf } from './document';
 import { faultsOf, readRefusals } from './expected';
 import { measureAll } from './pool';
 import { printed, totalsOf } from './print';
 import { Progress } from './progress';
-import { sourcesIn } from './sources';
+import { isAsRecorded, readRecorded, writeRecorded } from './recorded';
+import type { ExportResult } from './result';
+import { type Source, sourcesIn } from './sources';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,22 +32,49 @@ const { values, positionals } = parseArgs({
     only: { type: 'string' },
     json: { type: 'boolean', default: false },
     faults: { type: 'boolean', default: false },
+    changed: { type: 'boolean', default: false },
+    update: { type: 'boolean', default: false },
     jobs: { type: 'string', default: '2' },
   },
 });
 
-async function main(): Promise<void> {
-  const sources = sourcesIn(positionals, values.only === undefined ? undefined : new RegExp(values.only));
-  if (sources.length === 0) throw new Error('no exports to measure');
-  const refusals = readRefusals(positionals);
+async function measured(sources: readonly Source[]): Promise<ExportResult[]> {
   const progress = new Progress(sources.length);
   const results = await measureAll(sources, Number(values.jobs), ({ name }) => progress.step(name));
   progress.end();
+  return results;
+}
+
+/** The fixtures that are not rewritten, or refused, as it is recorded. */
+async function changed(sources: readonly Source[]): Promise<Source[]> {
+  const known = new Map(readRecorded().map((result) => [result.name, result]));
+  const results = await measured(sources.map((source) => ({ ...source, runs: false })));
+  return sources.filter((_, at) => {
+    const result = results[at];
+    return !result || !isAsRecorded(result, known.get(result.name));
+  });
+}
+
+async function main(): Promise<void> {
+  const all = sourcesIn(positionals, values.only === undefined ? undefined : new RegExp(values.only));
+  if (all.length === 0) throw new Error('no exports to measure');
+  const sources = values.changed ? await changed(all) : all;
+  const refusals = readRefusals(positionals);
+  const results = await measured(sources);
   const judged = results.map((result) => ({ ...result, faults: faultsOf(result, refusals) }));
   const totals = totalsOf(judged);
+  if (values.update) update(judged);
   if (values.json) console.log(JSON.stringify({ totals, exports: judged }, undefined, 2));
   else console.log(printed(judged, totals, values.faults).join('\n'));
   process.exitCode = totals.faulty === 0 ? 0 : 1;
+}
+
+/** The results as they are committed, those that were not measured now as they were, and the document made of them. */
+function update(results: readonly ExportResult[]): void {
+  if (positionals.length > 0) throw new Error('--update is for fixtures, not for folders');
+  writeRecorded(results);
+  fs.mkdirSync(path.dirname(DOCUMENT), { recursive: true });
+  fs.writeFileSync(DOCUMENT, documentOf(readRecorded()));
 }
 
 main().catch((error: unknown) => {

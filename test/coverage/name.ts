@@ -18,7 +18,6 @@ export const EXPORTERS: Readonly<Record<string, string>> = {
   tf: 'TensorFlow, tf2onnx',
   jax: 'JAX, jax2onnx',
   genai: 'ONNX Runtime GenAI',
-  package: 'inside a package',
 };
 export const BY_HAND = 'by hand';
 
@@ -27,7 +26,8 @@ export function parseName(name: string): ExportName {
   const [architecture = '', kind, ...rest] = base.split('-');
   const model = kind === undefined ? architecture : `${architecture}-${kind}`;
   const at = rest.findIndex((part) => exporterOf(part) !== undefined);
-  const exporter = exporterOf(rest[at] ?? '');
+  const exporter =
+    exporterOf(rest[at] ?? '') ?? Object.keys(EXPORTERS).find((each) => name.startsWith(`${each}_`));
   const opset = (rest[at] ?? '').replace(/^[a-z]+/, '');
   const form = [...rest.slice(0, Math.max(at, 0)), opset, ...rest.slice(at + 1), ...variants];
   return {

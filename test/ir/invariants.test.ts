@@ -132,7 +132,7 @@ const breaks: readonly Break[] = [
   {
     what: 'an operator of a domain that is not imported',
     ids: ['I6'],
-    says: "node 'n': domain 'ai.diffx'",
+    says: "domain 'ai.diffx'",
     with: (model) => {
       const proto = {
         input: [],
@@ -270,6 +270,6 @@ describe('a rewrite', () => {
       }),
     );
     expect(error).toMatchObject({ code: 'broken-graph', exitCode: 70 });
-    expect(error.message).toMatch(/^pass remove-dead-nodes left an invalid graph: I2 /);
+    expect(error.message).toMatch(/^pass [\w-]+ left an invalid graph: I2 /);
   });
 });

@@ -9,7 +9,15 @@ export const FIXTURES =
   ['../../../fixtures', '../../fixtures']
     .map((folder) => path.join(__dirname, folder))
     .find((folder) => fs.existsSync(path.join(folder, 'exports'))) ?? '';
-type Kind = 'exports' | 'golden' | 'references' | 'scopes' | 'monitoring' | 'trained' | 'projections';
+type Kind =
+  | 'exports'
+  | 'golden'
+  | 'references'
+  | 'scopes'
+  | 'monitoring'
+  | 'trained'
+  | 'projections'
+  | 'wide';
 
 let folder: string | undefined;
 
@@ -31,26 +39,36 @@ if (typeof afterAll === 'function') {
 }
 process.once('exit', remove);
 
-/** The file of this name in the archives of a kind; unpacks its architecture at first use. */
+const archives = new Map<Kind, ReadonlyMap<string, string>>();
+
+/** The archive that holds each file of a kind. */
+function archivesOf(kind: Kind): ReadonlyMap<string, string> {
+  let known = archives.get(kind);
+  if (!known) {
+    const files = fs.readdirSync(path.join(FIXTURES, kind)).filter((file) => file.endsWith('.br'));
+    const paths = files.map((file) => path.join(FIXTURES, kind, file));
+    known = new Map(
+      paths.flatMap((archive) => archivedNames(archive).map((name) => [name, archive] as const)),
+    );
+    archives.set(kind, known);
+  }
+  return known;
+}
+
+/** The file of this name in the archives of a kind; unpacks the whole archive at first use. */
 function unpacked(kind: Kind, name: string): string {
   const target = path.join(temporaryFolder(), kind);
   const file = path.join(target, name);
   if (!fs.existsSync(file)) {
-    const archive = path.join(FIXTURES, kind, `${name.split('-')[0]}.br`);
-    if (!fs.existsSync(archive) || !archivedNames(archive).includes(name)) {
-      throw new Error(`fixtures/${kind} has no ${name}`);
-    }
+    const archive = archivesOf(kind).get(name);
+    if (archive === undefined) throw new Error(`fixtures/${kind} has no ${name}`);
     unpack(archive, target);
   }
   return file;
 }
 
 function names(kind: Kind): string[] {
-  return fs
-    .readdirSync(path.join(FIXTURES, kind))
-    .filter((file) => file.endsWith('.br'))
-    .flatMap((file) => archivedNames(path.join(FIXTURES, kind, file)))
-    .sort();
+  return [...archivesOf(kind).keys()].sort();
 }
 
 /** Names without the ending, of those files that have it. */
@@ -77,6 +95,18 @@ export function openExport(name: string): Export {
 /** A file of fixtures/projections: exports whose queries and keys come from projections in unusual forms, and results. */
 export function projectionsFixture(name: string): string {
   return unpacked('projections', name);
+}
+
+/** Names of the models in the archives of a kind. */
+export function modelNames(kind: 'exports' | 'scopes' | 'wide'): string[] {
+  return endingWith(kind, '.onnx');
+}
+
+/** A model of any kind; its inputs and outputs where they are stored under its own name. */
+export function openModel(kind: 'exports' | 'scopes' | 'wide', name: string): { model: string; io?: string } {
+  const model = unpacked(kind, `${name}.onnx`);
+  const io = `${model.slice(0, -'.onnx'.length)}.io.safetensors`;
+  return fs.existsSync(io) ? { model, io } : { model };
 }
 
 /** A file of fixtures/scopes: models whose attention stands in bodies and functions, or has unusual caches and types. */

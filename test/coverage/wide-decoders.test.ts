@@ -1,0 +1,4 @@
+/** Models of fixtures/wide, see check-fixtures.ts. */
+import { testMeasured } from './check-fixtures';
+
+testMeasured((kind, model) => kind === 'wide' && /-(past|prefill)$/.test(model));
