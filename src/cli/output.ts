@@ -1,10 +1,8 @@
 import { isatty } from 'node:tty';
+import { SCHEMA_VERSION } from '../report/documents';
 import { COLOUR, PLAIN, printable, type Style } from '../report/text';
 import type { CommonOptions } from './commands/options';
 import type { JobResult, Look, PlainError } from './job';
-
-/** Of the JSON documents. Grows when a field goes or changes its meaning, not when one is added. */
-const SCHEMA_VERSION = 1;
 
 type Stream = 'stdout' | 'stderr';
 const DESCRIPTORS: Readonly<Record<Stream, number>> = { stdout: 1, stderr: 2 };
