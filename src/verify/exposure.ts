@@ -23,7 +23,8 @@ export function expose(model: Model, places: Iterable<Place>): Exposure {
   const shown = new Map<string, Lifted>();
   for (const place of places) {
     const value = valueAt(model, place);
-    if (!value?.producer) continue;
+    // What the main graph takes is fed; what a body takes, nobody else shows.
+    if (!value?.producer && !(value?.isInput && value.scope.parent)) continue;
     const lifted = lifts.has(value) ? lifts.get(value) : liftOut(value);
     lifts.set(value, lifted);
     if (!lifted) continue;

@@ -31,6 +31,7 @@ const run = (model: Uint8Array, c: boolean) =>
 const keeping: readonly RewriteFileSettings[] = [
   { init: 'zero', sublayerNorm: false },
   { init: 'preserve', emit: 'inline' },
+  { preset: 'v2', init: 'preserve' },
 ];
 
 describe.each([true, false])('branch %s', (c) => {
@@ -41,31 +42,34 @@ describe.each([true, false])('branch %s', (c) => {
   });
 });
 
-test.each<RewriteFileSettings>([{}, { splitHeads: true }, { emit: 'inline' }])(
-  '%j: both branches are one layer, and give what the attention alone gives',
-  async (settings) => {
-    const output = rewriteModel(modelPath(textBytes(BRANCHES)), settings);
-    expect(output.layers.map(({ path, depth }) => ({ path, depth }))).toEqual([
-      { path: 'layers.0.attn', depth: 0 },
-      { path: 'layers.0.attn', depth: 0 },
-    ]);
-    const main = output.model.graph;
-    const added = [...main.values.keys()].filter((name) => name.startsWith('layers.0.attn.lambda_'));
-    expect(added).toHaveLength(5);
-    const bodies = [...main.scopes()].slice(1);
-    expect(bodies.flatMap((body) => [...body.values.values()].filter((value) => value.initializer))).toEqual(
-      [],
-    );
+test.each<RewriteFileSettings>([
+  {},
+  { splitHeads: true },
+  { emit: 'inline' },
+  { preset: 'paper' },
+  { preset: 'v2' },
+])('%j: both branches are one layer, and give what the attention alone gives', async (settings) => {
+  const output = rewriteModel(modelPath(textBytes(BRANCHES)), settings);
+  expect(output.layers.map(({ path, depth }) => ({ path, depth }))).toEqual([
+    { path: 'layers.0.attn', depth: 0 },
+    { path: 'layers.0.attn', depth: 0 },
+  ]);
+  const main = output.model.graph;
+  const added = [...main.values.keys()].filter((name) => name.startsWith('layers.0.attn.lambda_'));
+  expect(added).toHaveLength(settings.preset === 'v2' ? 1 : 5);
+  const bodies = [...main.scopes()].slice(1);
+  expect(bodies.flatMap((body) => [...body.values.values()].filter((value) => value.initializer))).toEqual(
+    [],
+  );
 
-    const { y } = await runModel(
-      rewrittenBytes(rewriteModel(modelPath(textBytes(ATTENTION)), settings)).read(),
-      { x },
-    );
-    const { out } = await run(rewrittenBytes(output).read(), true);
-    if (!y || !out) throw new Error('no output');
-    expectClose({ y: out }, { y }, 1e-6);
-  },
-);
+  const { y } = await runModel(
+    rewrittenBytes(rewriteModel(modelPath(textBytes(ATTENTION)), settings)).read(),
+    { x },
+  );
+  const { out } = await run(rewrittenBytes(output).read(), true);
+  if (!y || !out) throw new Error('no output');
+  expectClose({ y: out }, { y }, 1e-6);
+});
 
 test('a real merged decoder: four attentions, two layers', async () => {
   const { model, io } = openExport('llama-merged-if-ts17');

@@ -71,6 +71,7 @@ function twice({ shape, data }: ReturnType<typeof floatTensor>) {
 test.each([
   ['llama-past-dy18-sdpa', {}],
   ['bert-enc-ts14-eager', { splitHeads: true }],
+  ['bert-enc-ts14-eager', { preset: 'v2' }],
   [merged, {}],
 ] as const)('%s, %j: verified, the original with its functions in place as well', async (name, settings) => {
   const target = `${temporaryFolder()}/${name}.diff.onnx`;

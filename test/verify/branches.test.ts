@@ -28,23 +28,24 @@ ${nodes.replaceAll(/\["(\w+)"\]/g, '["no_$1"]')}
 
 const original = modelPath(textBytes(BRANCHES));
 
-test.each<RewriteFileSettings>([{}, { emit: 'inline' }, { splitHeads: true }, { init: 'preserve' }])(
-  '%j: both branches are run and compared',
-  async (settings) => {
-    const { rewritten } = pairOfModel(original, settings);
-    const report = await verifyModels(original, rewritten);
-    expect(findingsOf(report)).toEqual([]);
-    expect(report.passed).toBe(true);
-    expect(report.cases).toEqual(
-      expect.arrayContaining(['batch 1, length 5', 'batch 1, length 5, switched off']),
-    );
-    const labels = Object.keys(checkOf(report, 'layers').comparisons).filter((label) =>
-      label.endsWith(': C'),
-    );
-    expect(labels).toHaveLength(2);
-    expect(labels.join()).toMatch(/then_branch of 'out'.*else_branch of 'out'/);
-  },
-);
+test.each<RewriteFileSettings>([
+  {},
+  { emit: 'inline' },
+  { splitHeads: true },
+  { init: 'preserve' },
+  { preset: 'v2' },
+])('%j: both branches are run and compared', async (settings) => {
+  const { rewritten } = pairOfModel(original, settings);
+  const report = await verifyModels(original, rewritten);
+  expect(findingsOf(report)).toEqual([]);
+  expect(report.passed).toBe(true);
+  expect(report.cases).toEqual(
+    expect.arrayContaining(['batch 1, length 5', 'batch 1, length 5, switched off']),
+  );
+  const labels = Object.keys(checkOf(report, 'layers').comparisons).filter((label) => label.endsWith(': C'));
+  expect(labels).toHaveLength(2);
+  expect(labels.join()).toMatch(/then_branch of 'out'.*else_branch of 'out'/);
+});
 
 const LOOP = `<ir_version: 8, opset_import: ["" : 17]>
 g (float[B, S, 8] x0) => (float[B, S, 8] out) <
@@ -76,7 +77,7 @@ describe.each([
   ['Loop', LOOP],
   ['Scan', SCAN],
 ])('%s', (_, text) => {
-  test.each<RewriteFileSettings>([{}, { emit: 'inline' }, { splitHeads: true }])(
+  test.each<RewriteFileSettings>([{}, { emit: 'inline' }, { splitHeads: true }, { preset: 'v2' }])(
     '%j: the first round is compared',
     async (settings) => {
       const { original, rewritten } = pairOfModel(modelPath(textBytes(text)), settings);
