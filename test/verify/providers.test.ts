@@ -1,4 +1,6 @@
 /** Names and options of execution providers, and what their failures are taken for. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
 import { DiffxError } from '../../src/errors';
 import {
   parseProvider,
@@ -11,6 +13,7 @@ import {
 import { type Machine, recogniseProblem } from '../../src/verify/providers/problems';
 import { notHandedOn } from '../../src/verify/providers/session-options';
 import { tryProvider } from '../../src/verify/providers/try';
+import { temporaryFolder } from '../support/fixtures';
 
 test.each([
   ['cpu', {}, { name: 'cpu' }],
@@ -168,4 +171,18 @@ test('a provider is tried by running a node: the CPU ran it, and what cannot sta
   expect(await whyUnavailable(parseProvider('cpu'))).toBeUndefined();
   const elsewhere = process.platform === 'darwin' ? 'dml' : 'coreml';
   expect(await whyUnavailable(parseProvider(elsewhere))).toMatchObject({ kind: 'not-in-build' });
+});
+
+test('a driver that crashes takes nothing with it', async () => {
+  const file = path.join(temporaryFolder(), 'crash.js');
+  fs.writeFileSync(file, "process.kill(process.pid, 'SIGSEGV');");
+  const before = process.env['NODE_OPTIONS'];
+  process.env['NODE_OPTIONS'] = `--require ${file}`;
+  try {
+    expect((await tryProvider(parseProvider('webgpu'))).said).toBe('the process crashed (SIGSEGV)');
+    expect(await whyUnavailable(parseProvider('webgpu'))).toMatchObject({ kind: 'crash' });
+  } finally {
+    if (before === undefined) delete process.env['NODE_OPTIONS'];
+    else process.env['NODE_OPTIONS'] = before;
+  }
 });

@@ -112,6 +112,20 @@ test('a provider that is not there is exit 4, a bad model is not', async () => {
   expect(absent.message).toMatch(new RegExp(`'${elsewhere.text}' is not available: .* built without it$`));
 });
 
+test('memory that is used up is no fault of the model: exit 4', async () => {
+  const model = oneNode(
+    'ConstantOfShape',
+    [{ name: 's', dtype: DataType.INT64, shape: [1] }],
+    [{ name: 'y', dtype: DataType.FLOAT, shape: ['n'] }],
+  );
+  const session = await createSession(model, { name: 'x.onnx' });
+  const feeds = { s: { dtype: DataType.INT64, shape: [1], data: BigInt64Array.of(2n ** 50n) } };
+  const error = await failure(session.run(feeds));
+  expect([error.code, error.exitCode]).toEqual(['provider-gave-up', 4]);
+  expect(error.message).toBe("x.onnx: the execution provider 'cpu' gave up: its memory is used up");
+  await session.release();
+});
+
 test('the profile says which provider ran which node, and leaves no file behind', async () => {
   const made = jest.spyOn(fs, 'mkdtempSync');
   const session = await createSession(addModel(), { profile: true });

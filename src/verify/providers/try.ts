@@ -49,6 +49,7 @@ export function tryProvider(spec: ProviderSpec): Promise<Attempt> {
   const job = JSON.stringify([Buffer.from(oneNodeModel()).toString('base64'), toBinding(spec)]);
   const child = spawn(process.execPath, ['-e', PROGRAM, job], {
     cwd: packageFolder(),
+    env: process.env,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT,
     killSignal: 'SIGKILL',

@@ -64,7 +64,10 @@ test.each(refused)('%s fails the check of the layers, with the reason', async (_
     /ONNX Runtime refuses it|has no (tensor|input)/,
   );
   expect(report.notVerified).toContain('the layers: the rewritten model does not run');
-  expect(findingsOf(report).filter((line) => line.startsWith('layers'))).toHaveLength(1);
+  // At most once for each level of optimization, however many inputs there are.
+  const refused = findingsOf(report).filter((line) => line.startsWith('layers'));
+  expect(refused).toHaveLength(new Set(refused).size);
+  expect(refused.length).toBeLessThanOrEqual(2);
 });
 
 const unreadable: [string, (subject: Subject) => void][] = [
