@@ -125,9 +125,12 @@ export function findScoreProduct(
   }
   const layoutOf = (node: Node) => {
     const layouts = scoreLayouts(node, shapes);
-    const arrives = ({ keyAxis }: ScoreLayout) =>
-      arrivesAt(node, keyAxis, probabilities, summing.keyAxis, shapes);
-    return layouts.find(arrives) ?? layouts[0];
+    const arrives = layouts.map(({ keyAxis }) =>
+      arrivesAt(node, keyAxis, probabilities, summing.keyAxis, shapes),
+    );
+    // An axis that was lost on the way may have arrived; one that arrived elsewhere has not.
+    const best = [true, undefined, false].map((verdict) => arrives.indexOf(verdict)).find((at) => at >= 0);
+    return layouts[best ?? 0];
   };
   const isLayer = (operand: Value) => reachProjections(operand, dataflow, shapes).projections.length > 0;
   const both = products.filter(({ operands }) => operands.every(isLayer));

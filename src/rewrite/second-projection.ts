@@ -159,6 +159,8 @@ function arrange(
     target.at(-1)?.length === units.length &&
     target.slice(0, -1).every((axis) => axis.length <= 1);
   if (asProjected) return value;
+  // a single element, whose axes are as good as any
+  if (source.length === 0) return builder.op('Reshape', [value, shape()]);
   const divided = builder.op('Reshape', [value, dividedShape(builder, site, branch, value, before, behind)]);
   const moved = inPlace ? divided : builder.transpose(divided, order);
   return builder.op('Reshape', [moved, shape()]);

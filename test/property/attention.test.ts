@@ -7,7 +7,7 @@
  * DIFFX_PROPERTY_RUNS sets the number of cases: tens of thousands find what hundreds do not.
  */
 import fc from 'fast-check';
-import { compareRun, type Mode, originalOf, rewriteRandom } from '../support/generator/check';
+import { compareRun, type Mode, modesFor, originalOf, rewriteRandom } from '../support/generator/check';
 import { type RandomModel, randomModel } from '../support/generator/model';
 import { type AttentionCase, attentionCases } from '../support/generator/plan';
 
@@ -16,10 +16,10 @@ const RUNS = Number(environment['DIFFX_PROPERTY_RUNS'] ?? 520);
 const SEED = Number(environment['DIFFX_PROPERTY_SEED'] ?? 20_241_007);
 const PATH = environment['DIFFX_PROPERTY_PATH'];
 
-/** Every case with second weights of its own, and split heads or zero weights besides. */
-function modesOf({ kvHeads, seed }: AttentionCase): readonly Mode[] {
-  const other: Mode = kvHeads % 2 === 0 && seed % 3 > 0 ? 'split' : 'zero';
-  return seed % 4 === 0 || other === 'split' ? ['duplicate', other] : ['duplicate'];
+/** Every case with second weights of its own, and in one other way besides. */
+function modesOf(plan: AttentionCase): readonly Mode[] {
+  const [first = 'duplicate', ...others] = modesFor(plan);
+  return [first, ...others.slice(plan.seed % others.length).slice(0, 1)];
 }
 
 /** Fails with the graph as text. */
@@ -68,6 +68,8 @@ const WANTED: { readonly [K in keyof AttentionCase]?: readonly AttentionCase[K][
   rotary: ['none', 'halves', 'pairs', 'halves of some', 'pairs of some'],
   scale: ['behind', 'none', 'divided', 'queries', 'keys', 'both', 'by shape'],
   core: ['4d', '3d', '5d', 'Einsum'],
+  product: ['MatMul', 'FusedMatMul', 'keys first', 'values first'],
+  softmax: ['plain', 'in float32', 'axis 3', 'Exp of LogSoftmax', 'written out', 'less the largest'],
   cache: ['none', 'joined', 'shown'],
   cacheAxes: ['B g T d', 'B T g d', 'B g d T'],
   mask: ['none', 'additive', 'padding', 'boolean', 'causal', 'causal and padding', 'window', 'hidden rows'],

@@ -11,7 +11,7 @@ import { graphOf } from '../models';
 import { floatTensor, largestDifference, runModel, type Tensors } from '../run';
 import { type AddedNumbers, expectedResults } from './expected';
 import type { RandomModel } from './model';
-import { rounded } from './numbers';
+import { type LinearNumbers, rounded } from './numbers';
 import { type AttentionCase, sizesOf } from './plan';
 
 /** A rewrite, and what it must give. */
@@ -25,6 +25,9 @@ export interface Rewritten {
 /** Largest differences allowed, absolute: values are of size 1 to 10. */
 const TOLERANCE = 2e-4;
 const HALF_TOLERANCE = 6e-2;
+
+/** Epsilon of norms. */
+const EPSILON = 1e-3;
 
 export function modelBytesOf({ text, fill }: Pick<RandomModel, 'text' | 'fill'>): Uint8Array {
   return encode('ModelProto', parseText(text, { fill })).read();
@@ -55,19 +58,37 @@ export function originalOf(random: RandomModel): Rewritten {
   };
 }
 
-export type Mode = 'duplicate' | 'split' | 'zero';
+export type Mode = 'duplicate' | 'split' | 'zero' | 'paper' | 'diffllama' | 'v2';
+
+/** What each mode asks for. */
+const MODES: Readonly<Record<Mode, RewriteSettings>> = {
+  duplicate: { normEps: EPSILON },
+  split: { splitHeads: true, normEps: EPSILON },
+  zero: { init: 'zero', sublayerNorm: false },
+  paper: { preset: 'paper', normEps: EPSILON },
+  diffllama: { preset: 'diffllama', normEps: EPSILON },
+  v2: { preset: 'v2' },
+};
+
+/** The modes that a case can be rewritten in. */
+export function modesFor({ kvHeads, order }: AttentionCase): readonly Mode[] {
+  if (kvHeads % 2 === 1) return ['duplicate', 'zero', 'v2'];
+  // values that are stored side by side and tiled: nobody has said what that is
+  const adjacent: readonly Mode[] = order === 'tiled' ? [] : ['paper'];
+  return ['duplicate', 'zero', 'v2', 'split', 'diffllama', ...adjacent];
+}
 
 /** Rewrites the model in a mode and fills everything new with random numbers. Fails unless all attentions are rewritten. */
 export function rewriteRandom(random: RandomModel, mode: Mode): Rewritten {
   const { plan } = random;
-  const sublayerNorm = mode !== 'zero' && plan.sublayerNorm;
+  const chooses = mode === 'duplicate' || mode === 'split';
+  const norm = mode === 'paper' || mode === 'diffllama' || (chooses && plan.sublayerNorm);
   const mixInput = mode !== 'zero' && plan.mix;
   const settings: RewriteSettings = {
+    ...MODES[mode],
     emit: plan.emit,
-    sublayerNorm,
     mixInput,
-    normEps: 1e-3,
-    ...(mode === 'split' ? { splitHeads: true } : mode === 'zero' ? { init: 'zero' } : {}),
+    ...(chooses ? { sublayerNorm: norm } : {}),
   };
   const file = parseModel(modelBytesOf(random), { name: 'random.onnx' });
   const model = load(file);
@@ -82,17 +103,19 @@ export function rewriteRandom(random: RandomModel, mode: Mode): Rewritten {
   }
   const proto = save(model);
   const mix = mixInput ? 0.75 : 1;
-  const numbers = mode === 'zero' ? undefined : addedNumbers(random, mode, sublayerNorm);
+  const numbers = mode === 'zero' ? undefined : addedNumbers(random, mode, norm, mix);
   const bytes = modelBytes(proto, {
     name: 'random.onnx',
     tensorBytes: (tensor) => file.tensorBytes(tensor),
   }).read();
-  const added = numbers?.added.map((each) => ({ ...each, lambda: mix * each.lambda }));
-  const expected = expectedResults(plan, random.numbers, added);
-  const past2 = mode === 'split' ? undefined : random.numbers.layers.map((_, i) => pastKeys2(random, i));
+  const expected = expectedResults(plan, random.numbers, numbers?.added);
+  const past2 =
+    mode !== 'duplicate' && mode !== 'zero'
+      ? undefined
+      : random.numbers.layers.map((_, i) => pastKeys2(random, i));
   const outputs = random.outputs(expected);
   return {
-    what: `${mode}${sublayerNorm ? ' with norm' : ''}${mixInput ? ' with mix' : ''}`,
+    what: `${mode}${norm ? ' with norm' : ''}${mixInput ? ' with mix' : ''}`,
     bytes: numbers ? withNumbers(bytes, numbers.stored) : bytes,
     feeds: { ...random.feeds(past2), diff_attn_mix: floatTensor([], [mix]) },
     // with zero weights the doubled keys are not those of the original
@@ -116,7 +139,7 @@ interface Added {
 }
 
 /** Random numbers for everything that a rewrite adds, but lambda_init, which follows from the depth. */
-function addedNumbers(random: RandomModel, mode: 'duplicate' | 'split', norm: boolean): Added {
+function addedNumbers(random: RandomModel, mode: Exclude<Mode, 'zero'>, norm: boolean, mix: number): Added {
   const { plan } = random;
   const { g = 0, r = 0, d = 0, e = 0, M = 0 } = sizesOf(plan);
   const stored = new Map<string, Float64Array>();
@@ -131,30 +154,43 @@ function addedNumbers(random: RandomModel, mode: 'duplicate' | 'split', norm: bo
       stored.set(key, values);
       return values;
     };
-    const linear = (name: string, out: number, biased: boolean) => ({
+    const linear = (name: string, out: number, { bias }: LinearNumbers) => ({
       weight: store(`${name}.weight`, out * M, 0.8),
-      bias: biased ? store(`${name}.bias`, out, 0.5) : undefined,
+      bias: bias || packedBias(plan) ? store(`${name}.bias`, out, 0.5) : undefined,
     });
-    // lambda stays away from 1, where the norm would magnify what rounding leaves of the difference
-    const vector = (name: string) => store(name, d, 0.35, 0, false);
-    const dot = (a: Float64Array, b: Float64Array) =>
-      a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
-    const first = dot(vector('lambda_q1'), vector('lambda_k1'));
-    const second = dot(vector('lambda_q2'), vector('lambda_k2'));
-    const init = 0.8 - 0.6 * Math.exp(-0.3 * index);
-    const duplicate = mode === 'duplicate';
+    const lambda = mode === 'v2' ? store('lambda_proj.weight', g * r * M, 0.5) : lambdaOf(store, d, index);
+    const width = mode === 'duplicate' ? e : 2 * e;
+    const weight = norm && mode !== 'diffllama' ? store('subln.weight', width, 0.5, 1) : undefined;
     return {
-      q2: duplicate
-        ? linear('q2_proj', g * r * d, layer.q.bias !== undefined || packedBias(plan))
-        : undefined,
-      k2: duplicate ? linear('k2_proj', g * d, layer.k.bias !== undefined || packedBias(plan)) : undefined,
+      q2: mode === 'duplicate' || mode === 'v2' ? linear('q2_proj', g * r * d, layer.q) : undefined,
+      k2: mode === 'duplicate' ? linear('k2_proj', g * d, layer.k) : undefined,
       pastKeys2: pastKeys2(random, index),
-      lambda: Math.exp(first) - Math.exp(second) + init,
-      subln: norm ? store('subln.weight', duplicate ? e : 2 * e, 0.5, 1) : undefined,
-      epsilon: 1e-3,
+      lambda,
+      mix,
+      pairs: mode === 'paper' ? 'adjacent' : 'halves',
+      norm: norm ? { weight, epsilon: EPSILON } : undefined,
+      factor: mode === 'paper' || mode === 'diffllama' ? 1 - initialLambda(index) : 1,
     };
   });
   return { added, stored };
+}
+
+function initialLambda(layer: number): number {
+  return 0.8 - 0.6 * Math.exp(-0.3 * layer);
+}
+
+/** lambda of a layer from its vectors, which are float32 whatever the model is. */
+function lambdaOf(
+  store: (name: string, count: number, spread: number, middle: number, half: boolean) => Float64Array,
+  width: number,
+  layer: number,
+): number {
+  // lambda stays away from 1, where the norm would magnify what rounding leaves of the difference
+  const vector = (name: string) => store(name, width, 0.35, 0, false);
+  const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
+  const first = dot(vector('lambda_q1'), vector('lambda_k1'));
+  const second = dot(vector('lambda_q2'), vector('lambda_k2'));
+  return Math.exp(first) - Math.exp(second) + initialLambda(layer);
 }
 
 /** Layers without bias that are packed with others that have one. */

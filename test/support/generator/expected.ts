@@ -7,14 +7,19 @@ import { type AttentionCase, CAP, isInterleaved, NORM_EPSILON, rotaryWidth, scal
 
 /** What a rewrite adds to a layer. */
 export interface AddedNumbers {
-  /** Second projections; undefined with split heads. */
+  /** Second projections. Without those of queries, heads of the model itself are the negative component. */
   readonly q2: LinearNumbers | undefined;
   readonly k2: LinearNumbers | undefined;
   readonly pastKeys2: Float64Array;
-  readonly lambda: number;
-  /** Weight and epsilon of the norm behind the attention. */
-  readonly subln: Float64Array | undefined;
-  readonly epsilon: number;
+  /** Factor of the negative component: a number, or a projection [heads, M] of what the layer reads. */
+  readonly lambda: number | Float64Array;
+  readonly mix: number;
+  /** Which heads of the model form a pair, where they do, and whether values are paired as they are stored. */
+  readonly pairs: 'halves' | 'adjacent';
+  /** The norm behind the attention. */
+  readonly norm: { readonly weight: Float64Array | undefined; readonly epsilon: number } | undefined;
+  /** Factor on the result. */
+  readonly factor: number;
 }
 
 export interface ExpectedLayer {
@@ -84,8 +89,8 @@ function attention(
   const A = probabilities(plan, numbers, layer, queries(layer.q), K);
   const V = joined(s, layer.pastValues, project(layer.v, memory, s.B, s.N, s.M, s.G, s.E), s.E);
   const K2 = added?.k2 ? keys(added.k2, added.pastKeys2) : undefined;
-  const A2 = added?.q2 && K2 ? probabilities(plan, numbers, layer, queries(added.q2), K2) : undefined;
-  const { C, map, width } = combined(plan, A, A2, V, added);
+  const A2 = added?.q2 ? probabilities(plan, numbers, layer, queries(added.q2), K2 ?? K) : undefined;
+  const { C, map, width } = combined(plan, A, A2, V, x, added);
   return { y: output(layer.out, C, width, s), keys: K, keys2: K2, values: V, map };
 }
 
@@ -243,43 +248,81 @@ function combined(
   A: Float64Array,
   A2: Float64Array | undefined,
   V: Float64Array,
+  x: Float64Array,
   added: AddedNumbers | undefined,
 ): { C: Float64Array; map: Float64Array; width: number } {
-  const { B, S, T, H, G, E } = sizes(plan);
+  const { B, S, T, H, G, E, M } = sizes(plan);
   const split = added !== undefined && A2 === undefined;
   const heads = split ? H / 2 : H;
   const width = split ? 2 * E : E;
-  const lambda = added?.lambda ?? 0;
   const map = new Float64Array(B * heads * S * T);
   const C = new Float64Array(B * heads * S * width);
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < heads; h++) {
+      const [first, second] = pairOf(h, heads, split, added);
+      const sources = valueHeads(plan, h, [first, second], added);
       for (let i = 0; i < S; i++) {
+        const lambda = lambdaAt(added, x.subarray((b * S + i) * M, (b * S + i + 1) * M), h);
         const at = ((b * heads + h) * S + i) * T;
         for (let j = 0; j < T; j++) {
-          const positive = A[((b * H + h) * S + i) * T + j] ?? 0;
-          const negative = split ? (A[((b * H + h + heads) * S + i) * T + j] ?? 0) : (A2?.[at + j] ?? 0);
+          const positive = A[((b * H + first) * S + i) * T + j] ?? 0;
+          const negative = split ? (A[((b * H + second) * S + i) * T + j] ?? 0) : (A2?.[at + j] ?? 0);
           map[at + j] = positive - lambda * negative;
         }
         const row = C.subarray(((b * heads + h) * S + i) * width, ((b * heads + h) * S + i + 1) * width);
         for (let w = 0; w < width; w++) {
           // with split heads the values of a head and of its partner stand side by side
-          const source = keyHead(plan, w < E ? h : h + heads);
+          const source = sources[w < E ? 0 : 1];
           for (let j = 0; j < T; j++) {
             row[w] = (row[w] ?? 0) + (map[at + j] ?? 0) * (V[((b * G + source) * T + j) * E + (w % E)] ?? 0);
           }
         }
-        if (added?.subln) rmsNorm(row, added.subln, added.epsilon);
+        if (added?.norm) rmsNorm(row, added.norm.weight, added.norm.epsilon);
+        row.forEach((value, w) => {
+          row[w] = value * (added?.factor ?? 1);
+        });
       }
     }
   }
   return { C, map, width };
 }
 
-function rmsNorm(row: Float64Array, weight: Float64Array, epsilon: number): void {
+/** The heads of the model that a head of the result is made of. */
+function pairOf(
+  head: number,
+  heads: number,
+  split: boolean,
+  added: AddedNumbers | undefined,
+): readonly [number, number] {
+  if (!split) return [head, head];
+  return added?.pairs === 'adjacent' ? [2 * head, 2 * head + 1] : [head, head + heads];
+}
+
+/** The value heads of a pair: those of its two heads, or two that are stored side by side. */
+function valueHeads(
+  plan: AttentionCase,
+  head: number,
+  [first, second]: readonly [number, number],
+  added: AddedNumbers | undefined,
+): readonly [number, number] {
+  if (added?.pairs !== 'adjacent' || first === second) return [keyHead(plan, first), keyHead(plan, second)];
+  const pair = Math.floor(head / plan.group);
+  return [2 * pair, 2 * pair + 1];
+}
+
+/** The factor of the negative component in one row of what the layer reads. */
+function lambdaAt(added: AddedNumbers | undefined, x: Float64Array, head: number): number {
+  if (!added) return 0;
+  const { lambda, mix } = added;
+  if (typeof lambda === 'number') return mix * lambda;
+  const score = x.reduce((sum, value, m) => sum + value * (lambda[head * x.length + m] ?? 0), 0);
+  return mix / (1 + Math.exp(-score));
+}
+
+function rmsNorm(row: Float64Array, weight: Float64Array | undefined, epsilon: number): void {
   const root = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / row.length + epsilon);
   row.forEach((value, i) => {
-    row[i] = (value / root) * (weight[i] ?? 0);
+    row[i] = (value / root) * (weight ? (weight[i] ?? 0) : 1);
   });
 }
 

@@ -34,7 +34,7 @@ export interface AttentionCase {
   readonly positions: 'table' | 'stored' | 'computed';
   readonly scale: 'behind' | 'none' | 'divided' | 'queries' | 'keys' | 'both' | 'by shape';
   readonly core: '4d' | '3d' | '5d' | 'Einsum';
-  readonly product: 'MatMul' | 'FusedMatMul';
+  readonly product: 'MatMul' | 'FusedMatMul' | 'keys first' | 'values first';
   readonly cache: 'none' | 'joined' | 'shown';
   readonly cacheAxes: 'B g T d' | 'B T g d' | 'B g d T';
   readonly mask:
@@ -50,7 +50,13 @@ export interface AttentionCase {
   readonly bias: 'none' | 'slopes' | 'table';
   readonly cap: boolean;
   readonly sinks: boolean;
-  readonly softmax: 'plain' | 'in float32' | 'axis 3' | 'LogSoftmax';
+  readonly softmax:
+    | 'plain'
+    | 'in float32'
+    | 'axis 3'
+    | 'Exp of LogSoftmax'
+    | 'written out'
+    | 'less the largest';
   readonly showsMap: boolean;
   /** What is asked of the rewrite. */
   readonly sublayerNorm: boolean;
@@ -95,7 +101,7 @@ export const attentionCases: fc.Arbitrary<AttentionCase> = fc
     positions: any('table', 'stored', 'computed'),
     scale: any('behind', 'none', 'divided', 'queries', 'keys', 'both', 'by shape'),
     core: any('4d', '4d', '3d', '5d', 'Einsum'),
-    product: any('MatMul', 'MatMul', 'MatMul', 'FusedMatMul'),
+    product: any('MatMul', 'MatMul', 'MatMul', 'FusedMatMul', 'keys first', 'values first'),
     cache: any('none', 'none', 'joined', 'shown'),
     cacheAxes: any('B g T d', 'B g T d', 'B T g d', 'B g d T'),
     mask: any(
@@ -112,7 +118,15 @@ export const attentionCases: fc.Arbitrary<AttentionCase> = fc
     bias: any('none', 'none', 'slopes', 'table'),
     cap: any(false, false, false, true),
     sinks: any(false, false, false, true),
-    softmax: any('plain', 'plain', 'in float32', 'axis 3'),
+    softmax: any(
+      'plain',
+      'plain',
+      'in float32',
+      'axis 3',
+      'Exp of LogSoftmax',
+      'written out',
+      'less the largest',
+    ),
     showsMap: any(false, false, false, true),
     sublayerNorm: fc.boolean(),
     mix: any(false, false, true),
@@ -160,7 +174,10 @@ function agreeing(wish: AttentionCase): AttentionCase {
   set(plan.sinks, { showsMap: false, core: plan.core === '3d' ? '4d' : plan.core });
   set(plan.dynamic && plan.positions === 'stored', { positions: 'table' });
   set(!plan.half && plan.softmax === 'in float32', { softmax: 'plain' });
+  set(plan.half && ['written out', 'less the largest'].includes(plan.softmax), { softmax: 'plain' });
   set(plan.core === '3d' && plan.softmax === 'axis 3', { softmax: 'plain' });
+  // a map that is an output beside its own transpose is refused
+  set(plan.product === 'values first', { showsMap: false });
   set(plan.showsMap, { layers: 1 });
   return plan;
 }
@@ -203,6 +220,8 @@ function besideOperator(plan: AttentionCase): Changes {
         width: 16,
         valueWidth: 16,
         mask: plan.mask === 'window' ? 'window' : 'causal',
+        // with sizes that it knows, ONNX Runtime takes present keys for as long as past ones, and reuses their memory
+        dynamic: plan.dynamic || plan.cache === 'joined',
         batch: plan.cache === 'joined' && plan.length > 1 ? 1 : plan.batch,
       };
     case 'packed Attention':

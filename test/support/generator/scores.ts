@@ -223,8 +223,7 @@ function softmax(graph: GraphWriter, plan: AttentionCase, layer: LayerNumbers, s
   const value = sinks ? withSinks(graph, plan, layer, scores) : scores;
   const wide =
     plan.softmax === 'in float32' ? graph.like(value, 'Cast', [], { attributes: 'to = 1' }) : value;
-  const axis = plan.softmax === 'axis 3' ? value.axes.length - 1 : -1;
-  const soft = graph.like(wide, 'Softmax', [], { attributes: `axis = ${axis}` });
+  const soft = { ...wide, name: normalised(graph, plan, wide) };
   const narrow =
     plan.softmax === 'in float32' ? graph.like(soft, 'Cast', [], { attributes: 'to = 10' }) : soft;
   if (sinks) {
@@ -238,6 +237,29 @@ function softmax(graph: GraphWriter, plan: AttentionCase, layer: LayerNumbers, s
   if (plan.mask !== 'hidden rows') return narrow;
   const nan = graph.op('IsNaN', [narrow.name]);
   return { ...narrow, name: graph.op('Where', [nan, graph.floats([], [0]), narrow.name]) };
+}
+
+/** Softmax over the last axis. */
+function normalised(graph: GraphWriter, plan: AttentionCase, { name, axes }: Labelled): string {
+  const last = { attributes: 'axis = -1' };
+  switch (plan.softmax) {
+    case 'axis 3':
+      return graph.op('Softmax', [name], { attributes: `axis = ${axes.length - 1}` });
+    case 'Exp of LogSoftmax':
+      return graph.op('Exp', [graph.op('LogSoftmax', [name], last)]);
+    case 'written out':
+    case 'less the largest': {
+      const largest =
+        graph.settings.opset >= 18
+          ? () => graph.op('ReduceMax', [name, graph.ints([-1])])
+          : () => graph.op('ReduceMax', [name], { attributes: 'axes = [-1]' });
+      const shifted = plan.softmax === 'written out' ? name : graph.op('Sub', [name, largest()]);
+      const weights = graph.op('Exp', [shifted]);
+      return graph.op('Div', [weights, graph.op('ReduceSum', [weights, graph.ints([-1])])]);
+    }
+    default:
+      return graph.op('Softmax', [name], last);
+  }
 }
 
 /** A score for each head behind those of the keys. */

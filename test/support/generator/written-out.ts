@@ -144,6 +144,11 @@ function product(graph: GraphWriter, plan: AttentionCase, queries: Labelled, key
           }),
         };
       }
+      if (plan.product === 'keys first') {
+        const rows = scaledK(arrange(graph, K, [['B'], keyHeads, ['T'], ['d']]));
+        const name = graph.op('MatMul', [rows.name, late(transpose(graph, left, [0, 1, 3, 2])).name]);
+        return transpose(graph, { ...left, axes: [['B'], heads, ['T'], ['S']], name }, [0, 1, 3, 2]);
+      }
       return multiply(left, turnedKeys(graph, K, [['B'], keyHeads]), axes);
     }
     case '3d':
@@ -236,6 +241,11 @@ function attend(graph: GraphWriter, plan: AttentionCase, map: Labelled, values: 
     const result: Axes = graph.pick(2) === 0 ? [['B'], heads, ['S'], ['e']] : [['B'], ['S'], heads, ['e']];
     const right = arrange(graph, V, order);
     return { ...right, axes: result, name: einsum(graph, [map, right], result) };
+  }
+  if (plan.product === 'values first') {
+    const left = arrange(graph, V, [['B'], valueHeads, ['e'], ['T']]);
+    const name = graph.op('MatMul', [left.name, transpose(graph, map, [0, 1, 3, 2]).name]);
+    return { ...map, axes: [['B'], heads, ['e'], ['S']], name };
   }
   const front: Axes = plan.core === '3d' ? [['B', ...heads]] : [['B'], valueHeads];
   const right = arrange(graph, V, [...front, ['T'], ['e']]);
