@@ -133,7 +133,8 @@ function integerLayer(
   weight: QuantizedPart,
   parts: readonly QuantizedPart[],
 ): QuantizedProduct | undefined {
-  const [inFeatures, outFeatures] = tensorShape(weight.tensor);
+  const [first, second] = tensorShape(weight.tensor);
+  const [inFeatures, outFeatures] = weight.layout === 'rows' ? [second, first] : [first, second];
   const bytes = weight.tensor.dataType === DataType.INT8 || weight.tensor.dataType === DataType.UINT8;
   if (
     inFeatures === undefined ||
@@ -168,20 +169,32 @@ function fusedProduct(node: Node, dataflow: Dataflow): QuantizedProduct | undefi
   return integerLayer(node, input, output, [node], weight, parts);
 }
 
-/** MatMul(x, DequantizeLinear(Wq, scale, zero)), as static quantization writes it. */
+/**
+ * MatMul(x, DequantizeLinear(Wq, scale, zero)), as static quantization writes it; or with a Transpose behind weights that
+ * are stored [out, in], as weight-only quantization does.
+ */
 function dequantizedProduct(node: Node, dataflow: Dataflow, shapes: Shapes): QuantizedProduct | undefined {
   const [input, operand] = node.inputs;
   const output = node.outputs[0];
-  const dequantize = operand?.producer;
+  const turn = isTurn(operand?.producer) ? operand?.producer : undefined;
+  const dequantize = turn ? turn.inputs[0]?.producer : operand?.producer;
   if (!input || !output || !dequantize?.is('DequantizeLinear') || !dataflow.dependsOnData(input))
     return undefined;
+  const [columnAxis, fromEnd] = turn ? [0, -2] : [1, -1];
   const axis = dequantize.int('axis') ?? 1;
-  if (axis !== 1 && axis !== -1 && shapes.shape(dequantize.inputs[1])?.length === 1) return undefined;
-  const weight = part(dequantize, 0, 'weight', 'columns');
+  if (axis !== columnAxis && axis !== fromEnd && shapes.shape(dequantize.inputs[1])?.length === 1)
+    return undefined;
+  const weight = part(dequantize, 0, 'weight', turn ? 'rows' : 'columns');
   const scale = perColumn(dequantize, 1, 'scale');
   const zeroPoint = dequantize.inputs[2] ? perColumn(dequantize, 2, 'zero_point') : undefined;
   if (!weight || !scale || (dequantize.inputs[2] && !zeroPoint) || dequantize.int('block_size'))
     return undefined;
   const parts = [weight, scale, ...(zeroPoint ? [zeroPoint] : [])];
-  return integerLayer(node, input, output, [dequantize, node], weight, parts);
+  return integerLayer(node, input, output, [dequantize, ...(turn ? [turn] : []), node], weight, parts);
+}
+
+/** A Transpose of a matrix. */
+function isTurn(node: Node | undefined): boolean {
+  const perm = node?.is('Transpose') ? (node.ints('perm') ?? []) : undefined;
+  return perm !== undefined && (perm.length === 0 || perm.join() === '1,0');
 }

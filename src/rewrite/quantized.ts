@@ -108,7 +108,9 @@ export function quantizedParts(
         const data =
           quantized.format === 'blocks'
             ? packRows(projection, quantized, columns, numbers, level)
-            : transposeRows(projection, columns, numbers, level);
+            : part.layout === 'rows'
+              ? levels(columns * projection.inFeatures, numbers, level)
+              : transposeRows(projection, columns, numbers, level);
         return { suffix, tensor: makeTensor(type, shape, data) };
       }
       default:
@@ -121,6 +123,13 @@ export function quantizedParts(
 function zeroOf(quantized: QuantizedWeights, middle: number): number {
   const stored = quantized.parts.some(({ role }) => role === 'zero_point');
   return stored || quantized.format === 'blocks' ? middle : 0;
+}
+
+/** [columns, in] as bytes in this order. */
+function levels(count: number, numbers: Iterable<Float32Array>, level: (x: number) => number): ByteRange {
+  return computedBytes(count, function* () {
+    for (const chunk of numbers) yield Uint8Array.from(chunk, level);
+  });
 }
 
 /** [columns, in] to bytes [in, columns]. */

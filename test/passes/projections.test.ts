@@ -132,6 +132,70 @@ describe.each([...severalProjections, ...weightForms, ...packedForms])('$what', 
   });
 });
 
+describe('a weight stored in 8 bits, [out, in], behind a Transpose', () => {
+  const name = 'layers.0.attn.q_proj.weight';
+  const text = variant(ATTENTION, [
+    [
+      `  float[8, 8] "${name}" = {...},\n`,
+      `  int8[8, 8] "${name}" = {...},\n  float[8] "${name}_scale" = {0.01, 0.02, 0.01, 0.02, 0.01, 0.02, 0.01, 0.03},\n`,
+    ],
+    [
+      line('q_proj'),
+      `["widen"] wide = DequantizeLinear <axis = 0> ("${name}", "${name}_scale")
+       ["turn"] turned = Transpose <perm = [1, 0]> (wide)
+       ["q_proj"] q = MatMul (x, turned)`,
+    ],
+  ]);
+  const levels: Fill = (tensor, count) => {
+    const values = Array.from(randomFill(0)(tensor, count));
+    return tensor === name ? values.map((value) => Math.round(value * 100)) : values;
+  };
+  const file = modelPath(textBytes(text, levels));
+
+  test.each<RewriteFileSettings>([{ sublayerNorm: false }, { init: 'mirror', sublayerNorm: false }])(
+    '%j: the second one is stored like it',
+    async (settings) => {
+      const output = rewriteModel(file, settings);
+      const stored = (suffix: string) => {
+        const tensor = output.model.graph.values.get(`layers.0.attn.q2_proj.${suffix}`)?.initializer;
+        if (!tensor) throw new Error(`no ${suffix}`);
+        expect(tensor.dims.map(Number)).toEqual(suffix === 'weight' ? [8, 8] : [8]);
+        return output.model.bytes(tensor);
+      };
+      const numbers = [...new Int8Array(new Uint8Array(stored('weight')).buffer)];
+      const scales = parameter(output.model, 'q2_proj.weight_scale');
+      expect(new Set(numbers).size).toBeGreaterThan(20);
+      expect(Math.max(...numbers.map((value, i) => Math.abs(value * (scales[i >> 3] ?? 0))))).toBeLessThan(3);
+      const k2 = parameter(output.model, 'k2_proj.weight');
+      const second = text.replace(
+        '{0.01, 0.02, 0.01, 0.02, 0.01, 0.02, 0.01, 0.03}',
+        `{${[...scales].join(', ')}}`,
+      );
+      const negative = textBytes(second, (tensor, count) => {
+        if (tensor === name) return numbers;
+        if (tensor !== 'layers.0.attn.k_proj.weight') return levels(tensor, count);
+        return Array.from({ length: 64 }, (__, at) => k2[(at % 8) * 8 + (at >> 3)] ?? Number.NaN);
+      });
+      const [own, other, rewritten] = await Promise.all([
+        valuesOf(textBytes(text, levels)),
+        valuesOf(negative, ['A']),
+        valuesOf(rewrittenBytes(output).read(), ['C']),
+      ]);
+      const expected = differentialAttention({
+        lambda: lambdaIn(output.model),
+        mix: 1,
+        norm: undefined,
+        timesOneMinusLambdaInit: undefined,
+        gain: 1,
+        A1_BHST: asHeads(own['A'], B, 2),
+        A2_BHST: asHeads(other['A'], B, 2),
+        V_BHTD: asHeads(own['V'], B, 2),
+      });
+      expectClose({ C: rewritten['C'] as Tensor }, { C: floatTensor([B, 2, S, 4], expected.data) }, 1e-5);
+    },
+  );
+});
+
 describe('refused, with the reason and nothing written', () => {
   const textOf = (what: string) =>
     [...severalProjections, ...weightForms, ...packedForms].find((form) => form.what.startsWith(what))
