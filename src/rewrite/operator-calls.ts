@@ -30,7 +30,9 @@ export function negativeInputs(
   if (core.weightIndex !== undefined) return packedInputs(site, core, core.weightIndex, session, builder);
   const keyed = isDoubled(session.options, 'key');
   inputs[core.queryIndex] = cloneSlice(site.query.operand, substitution, builder);
-  if (keyed) inputs[core.keyIndex] = cloneSlice(site.key.operand, substitution, builder);
+  // Keys that are fed have become the positive half of what is fed.
+  const key = inputs[core.keyIndex];
+  if (keyed && key) inputs[core.keyIndex] = cloneSlice(key, substitution, builder);
   const bias = core.biasIndex === undefined ? undefined : inputs[core.biasIndex];
   if (core.biasIndex !== undefined && bias) {
     // Second queries and keys have their bias already.

@@ -203,6 +203,26 @@ describe('keys that are an input', () => {
     expect(largestDifference(original['y'], other['y'])).toBeGreaterThan(1e-3);
   });
 
+  test.each<RewriteFileSettings>([{ init: 'preserve' }, { splitHeads: true }])(
+    'behind the operator Attention, %j',
+    async (settings) => {
+      const nodes = ['k_heads', 'scores', 'scaled', 'softmax'].map((name) => line(name, FED));
+      const text = nodes
+        .reduce((now, each) => now.replace(`${each}\n`, ''), FED)
+        .replace(line('attended'), '  ["attended"] C = Attention (Q, past_k, V)')
+        .replace('"" : 17', '"" : 23')
+        .replace('ir_version: 8', 'ir_version: 10');
+      const { model, layers, found } = rewriteText(text, settings);
+      expect(found.misses).toEqual([]);
+      expect(layers).toHaveLength(1);
+      const bytes = encode('ModelProto', save(model)).read();
+      const original = await runModel(textBytes(text), feeds);
+      const given = await runModel(bytes, doubledKeys(feeds, model, 'copies'));
+      if (settings.init) expectClose(given, original, 1e-5);
+      else expect(largestDifference(given['y'], original['y'])).toBeGreaterThan(1e-3);
+    },
+  );
+
   test('a single key head that all query heads read', () => {
     const single = variant(FED, [['float[B, 2, T, 4] past_k', 'float[B, 1, T, 4] past_k']]);
     const { model, layers } = rewriteText(single);
