@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests of what depends on the execution provider, on WebGPU. Uses the Vulkan driver that is there, else a software
-# driver from Debian packages; where neither can be had, says why and succeeds. Arguments go to jest.
+# driver from Debian packages; where neither can be had, says why and succeeds. Arguments go to jest; without any, all of
+# these tests run.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -17,7 +18,8 @@ if ! starts; then
     exit 0
   fi
 fi
-DIFFX_TEST_EP=webgpu npx jest test/verify/elsewhere test/verify/mutations "$@"
+if [ $# = 0 ]; then set -- test/verify/second-provider test/verify/elsewhere test/verify/mutations; fi
+DIFFX_TEST_EP=webgpu npx jest "$@"
 status=$?
 if [ "$status" = 0 ]; then echo 'webgpu: tested'; else echo 'webgpu: tested, with failures'; fi
 exit "$status"
