@@ -2,6 +2,7 @@ import { presetOf } from '../attention/presets';
 import type { LayerUnderTest } from './layer-reference';
 import {
   type Array64,
+  copiesInPairs,
   crossProducts,
   type DifferentialParameters,
   differentialOutputs,
@@ -34,7 +35,9 @@ export function splitReference(
       : attentionOperatorMaps(core.node, get, isBoolean);
   const A = headed(own.A, layer.heads);
   const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
-  const V_BGTD = storedHeads(V, layer.kvHeads);
+  const stored = storedHeads(V, layer.kvHeads);
+  const copies = stored === V && layer.heads > layer.kvHeads && V.shape.at(-3) === layer.heads;
+  const V_BGTD = copies && pairing === 'adjacent' ? copiesInPairs(V, layer.kvHeads) : stored;
   const C = splitDifferentialAttention({ ...parameters, A_BHST: A, V_BGTD, pairing });
   const restored =
     own.A.shape.length === A.shape.length

@@ -3,6 +3,7 @@ import type { Pairing } from '../../src/attention/presets';
 import { negativeHeads, partnerOf, positiveHeads, valueHeads } from '../../src/rewrite/pairing';
 import {
   array64,
+  copiesInPairs,
   crossProducts,
   pairMaps,
   pairValues,
@@ -55,6 +56,15 @@ describe.each(cases)('$pairing, $h heads with $g key heads', ({ pairing, h, g })
     expect(Y1_BHSD).toEqual(pairValues(numbered(g), h, pairing));
     expect(Y2_BHSD).toEqual(Y1_BHSD);
   });
+});
+
+test('pairs of copies are pairs of what they are copies of', () => {
+  for (const [h, g] of sizes) {
+    const pairs = pairValues(copiesInPairs(repeatHeads(numbered(g), h), g), h, 'adjacent');
+    expect(pairs).toEqual(pairValues(numbered(g), h, 'adjacent'));
+  }
+  // Two heads, two copies of each: 0 and 2, then 1 and 3.
+  expect([...pairValues(copiesInPairs(numbered(4), 2), 4, 'adjacent').data]).toEqual([0, 2, 1, 3]);
 });
 
 test('heads that stand repeated are seen once; heads that differ inside a group stay', () => {

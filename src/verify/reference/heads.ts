@@ -25,6 +25,19 @@ export function storedHeads(array: Array64, G: number): Array64 {
   return data.every((value, i) => Object.is(value, array.data[i])) ? stored : array;
 }
 
+/**
+ * Copies of G heads, a group of them for each, as heads 2j and 2j + 1 of pair j: the pairs of the G heads are repeated, and
+ * each repetition takes other copies. Copies that a cache was fed need not be equal.
+ */
+export function copiesInPairs(array: Array64, G: number): Array64 {
+  const H = headCount(array);
+  const group = H / G;
+  return pickHeads(array, H, (head) => {
+    const pair = floor(head / 2);
+    return (2 * floor(pair / group) + (head % 2)) * group + (pair % group);
+  });
+}
+
 /** The positive and the negative maps, [..., H/2, S, T] each. */
 export function pairMaps(A_BHST: Array64, pairing: Pairing): [positive: Array64, negative: Array64] {
   const half = halfOf(headCount(A_BHST));

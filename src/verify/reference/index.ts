@@ -13,6 +13,7 @@ export {
 } from './differential';
 export {
   beside,
+  copiesInPairs,
   crossProducts,
   type Pairing,
   pairMaps,
