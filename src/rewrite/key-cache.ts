@@ -1,4 +1,14 @@
-import { ancestors, axisSize, dataInputs, descendants, followViews, isLayout, type View } from '../analyse';
+import {
+  ancestors,
+  axisSize,
+  dataInputs,
+  descendants,
+  followViews,
+  frontAxis,
+  isLayout,
+  type Shapes,
+  type View,
+} from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { CachedKeys } from '../attention/record';
 import { type Branch, branchesOf, isProjected, type OperatorCache } from '../attention/site';
@@ -126,7 +136,7 @@ function pastAxis(
 ): HeadPlace {
   const { shapes } = session.found.analysis;
   const wanted = join.inputs.flatMap((input) =>
-    input && input !== joined ? (headPlace(site, session, input) ?? []) : [],
+    input && input !== joined ? (headPlace(site, session, input, [], joinAxis(join, shapes)) ?? []) : [],
   )[0];
   const shape = shapes.shape(session.originalInput(fed.source));
   if (!wanted || !shape)
@@ -152,18 +162,26 @@ function pastAxis(
   return fail('cache', join, `a past with ${heads} heads on an axis of its own`, `[${shape.join(', ')}]`);
 }
 
-/** Where the heads of the keys stand in a value on the way, or behind it. */
+/** The axis on which a join puts keys behind one another. */
+function joinAxis(join: Node, shapes: Shapes): number | undefined {
+  const rank = shapes.shape(join.outputs[0])?.length;
+  const axis = join.is('Concat') ? join.int('axis') : undefined;
+  return rank === undefined || axis === undefined ? undefined : frontAxis(axis, rank);
+}
+
+/** Where the heads of the keys stand in a value on the way, or behind it. `rows`: an axis that is known to be another. */
 function headPlace(
   site: LocatedSite,
   session: RewriteSession,
   value: Value,
   more: readonly Node[] = [],
+  rows?: number,
 ): HeadPlace | undefined {
   const nodes = [...keyPath(site, session), ...more];
   for (const start of keyStarts(site, session)) {
     const from = new Map([[start.value, start.view]]);
     const view = followViews(session.found.analysis.shapes, from, nodes).get(value);
-    const place = view && 'axes' in view ? headsIn(view, start) : undefined;
+    const place = view && 'axes' in view ? headsIn(view, start, rows) : undefined;
     if (place) return place;
   }
   return undefined;
@@ -171,9 +189,14 @@ function headPlace(
 
 /**
  * The axis on which key heads stand, alone or repeated for the query heads that share them. A single head that is not
- * repeated has an axis of size 1 between the others.
+ * repeated has an axis of size 1, which other axes may have as well: that of the rows, where it is known, and a batch in
+ * front are ruled out, and where several are left it cannot be told.
  */
-function headsIn(view: View, { units, headUnits, heads }: Start): HeadPlace | undefined {
+function headsIn(
+  view: View,
+  { units, headUnits, heads }: Start,
+  rows: number | undefined,
+): HeadPlace | undefined {
   const strides = units.slice(0, headUnits).map(({ stride }) => stride);
   const isHead = (axis: View['axes'][number]) =>
     axis.some((atom) => atom.kind === 'column' && atom.stride !== undefined && strides.includes(atom.stride));
@@ -187,9 +210,10 @@ function headsIn(view: View, { units, headUnits, heads }: Start): HeadPlace | un
     return alone && size !== undefined ? { axis, heads: size } : undefined;
   }
   if (heads > 1) return undefined;
-  const single = view.axes.flatMap((each, index) => (each.length === 0 ? [index] : []));
-  const only = single.length === 1 ? single[0] : single.find((index) => index === 1);
-  return only === undefined ? undefined : { axis: only, heads: 1 };
+  const single = view.axes.flatMap((each, index) => (each.length === 0 && index !== rows ? [index] : []));
+  const behind = single.length > 1 ? single.filter((index) => index > 0) : single;
+  const [only, other] = behind;
+  return only === undefined || other !== undefined ? undefined : { axis: only, heads: 1 };
 }
 
 /** Replaces each output that shows the keys by positive and negative keys, one behind the other on the head axis. */

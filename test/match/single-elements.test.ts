@@ -46,3 +46,39 @@ test('lambda of one token and one head', async () => {
   const rewritten = rewrittenBytes(rewriteModel(path, { preset: 'v2', init: 'preserve' })).read();
   expectClose(await runModel(rewritten, feeds), await runModel(path, feeds), 1e-5);
 });
+
+describe('the cache of a single key head, beside other axes of one element', () => {
+  /** Keys as `[batch, rows, 1, 8]` or `[batch, 1, rows, 8]`, behind `past` cached ones. */
+  const text = (batch: number, past: number, rows: 'first' | 'second') => {
+    const shape = (count: number) => (rows === 'first' ? [batch, count, 1, 8] : [batch, 1, count, 8]);
+    const axis = rows === 'first' ? 1 : 2;
+    const turn = rows === 'first' ? '[0, 2, 3, 1]' : '[0, 1, 3, 2]';
+    return variant(ATTENTION, [
+      [
+        '(float[B, S, 8] x) => (float[B, S, 8] y)',
+        `(float[${batch}, 1, 8] x, float[${shape(past)}] old) => (float[${batch}, 1, 8] y, float[${shape(past + 1)}] k_all)`,
+      ],
+      ['split = {0, 0, 2, 4}', `split = {0, 0, 1, 8}, int64[4] cached = {${shape(1)}}`],
+      [line('k_split'), '["k_split"] k_new = Reshape (k, cached)'],
+      [
+        line('k_heads'),
+        `["k_join"] k_all = Concat <axis = ${axis}> (old, k_new)\n["k_heads"] K = Transpose <perm = ${turn}> (k_all)`,
+      ],
+      [line('attended'), `["wide"] V_all = Expand (V, like)\n["attended"] C = MatMul (A, V_all)`],
+      ['  float scale', `  int64[4] like = {1, 1, ${past + 1}, 1},\n  float scale`],
+    ]);
+  };
+
+  test.each([
+    [1, 3, 'first', 2],
+    [2, 1, 'first', 2],
+    [1, 1, 'second', 1],
+    [2, 3, 'second', 1],
+  ] as const)('batch %i, %i cached rows on the %s axis: heads on axis %i', (batch, past, rows, axis) => {
+    const { layers } = rewriteModel(modelPath(textBytes(text(batch, past, rows))), { sublayerNorm: false });
+    expect(layers[0]?.caches.map(({ name, axis: at }) => [name, at])).toEqual([
+      ['old', axis],
+      ['k_all', axis],
+    ]);
+  });
+});
