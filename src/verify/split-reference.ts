@@ -34,7 +34,7 @@ export function splitReference(
       ? arranged(get(probabilities ?? core.probabilities.name), get(core.values.name), core.arrangement)
       : attentionOperatorMaps(core.node, get, isBoolean);
   const A = headed(own.A, layer.heads);
-  const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, layer.heads);
+  const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, headsIn(own.V, A));
   const stored = storedHeads(V, layer.kvHeads);
   const copies = stored === V && layer.heads > layer.kvHeads && V.shape.at(-3) === layer.heads;
   const V_BGTD = copies && pairing === 'adjacent' ? copiesInPairs(V, layer.kvHeads) : stored;
@@ -91,6 +91,11 @@ function arranged(A: Array64, V: Array64, arrangement: Arrangement | undefined):
   const shape = [...moved.shape];
   for (const axis of arrangement.valuesUnsqueeze) shape.splice(axis, 0, 1);
   return { A: permute(A, arrangement.probabilities), V: { shape, data: moved.data } };
+}
+
+/** Heads that values have in each row of the batch of maps [batch, heads, S, T]: all of them, or those that are stored. */
+function headsIn({ shape }: Array64, A_BHST: Array64): number {
+  return shape.slice(0, -2).reduce((all, size) => all * size, 1) / (A_BHST.shape[0] ?? 1);
 }
 
 /** [batch * heads, ..] as [batch, heads, ..]; grouped heads as one axis. */

@@ -5,6 +5,7 @@ import { BY_HAND, EXPORTERS, parseName } from './name';
 import type { RecordedResult } from './recorded';
 import { MODES } from './result';
 
+export const README = path.join(FIXTURES, '../README.md');
 export const DOCUMENT = path.join(FIXTURES, '../docs/coverage.md');
 
 const COLUMNS = [...Object.values(EXPORTERS), BY_HAND];
@@ -85,4 +86,26 @@ Reasons are those of \`diffx inspect --explain\`.
 |---|${COLUMNS.map(() => '---|').join('')}
 ${rows.join('\n')}
 `;
+}
+
+const SUMMARY =
+  /(becomes of )\d+( bundled\s+exports\s+of )\d+(\s+architectures\s+by )\d+(\s+ways[\s\S]*?: in )\d+(\s+of\s+them[\s\S]*?, in )\d+(\s+with\s+split\s+heads\s+too; )\d+(\s+have\s+no\s+attention)/;
+
+/** The README with the numbers of these results in its summary. */
+export function readmeWith(text: string, results: readonly RecordedResult[]): string {
+  const numbers = summaryOf(results);
+  const names = [
+    'exports',
+    'architectures',
+    'exporters',
+    'rewritten and verified',
+    'also with split heads',
+    'without attention',
+  ];
+  if (!SUMMARY.test(text)) throw new Error('the README has no summary of docs/coverage.md');
+  return text.replace(
+    SUMMARY,
+    (_, first: string, ...rest: string[]) =>
+      first + names.map((name, at) => `${numbers[name]}${rest[at]}`).join(''),
+  );
 }

@@ -7,7 +7,7 @@
  *     npm run coverage:models -- --faults            only lines of exports that are not as they should be
  *     npm run coverage:models -- --jobs 1            threads (2)
  *     npm run coverage:models -- --changed           of fixtures whose rewriting is not as fixtures/coverage.json has it
- *     npm run coverage:models -- --update            writes fixtures/coverage.json and docs/coverage.md
+ *     npm run coverage:models -- --update            writes fixtures/coverage.json, docs/coverage.md and README.md
  *
  * Each is rewritten with zero init and without norm, with preserve, and with split heads. The first two must keep the
  * outputs, the third is proven layer by layer in float64; where PyTorch's results are there, all of them must equal those.
@@ -17,7 +17,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { parseArgs } from 'node:util';
-import { DOCUMENT, documentOf } from './document';
+import { DOCUMENT, documentOf, README, readmeWith } from './document';
 import { faultsOf, readRefusals } from './expected';
 import { measureAll } from './pool';
 import { printed, totalsOf } from './print';
@@ -74,7 +74,9 @@ function update(results: readonly ExportResult[]): void {
   if (positionals.length > 0) throw new Error('--update is for fixtures, not for folders');
   writeRecorded(results);
   fs.mkdirSync(path.dirname(DOCUMENT), { recursive: true });
-  fs.writeFileSync(DOCUMENT, documentOf(readRecorded()));
+  const all = readRecorded();
+  fs.writeFileSync(DOCUMENT, documentOf(all));
+  fs.writeFileSync(README, readmeWith(fs.readFileSync(README, 'utf8'), all));
 }
 
 main().catch((error: unknown) => {

@@ -23,18 +23,17 @@ export const BY_HAND = 'by hand';
 
 export function parseName(name: string): ExportName {
   const [base = name, ...variants] = name.split('+');
-  const [architecture = '', kind, ...rest] = base.split('-');
-  const model = kind === undefined ? architecture : `${architecture}-${kind}`;
-  const at = rest.findIndex((part) => exporterOf(part) !== undefined);
+  const parts = base.split('-');
+  const at = parts.findIndex((part, index) => index > 0 && exporterOf(part) !== undefined);
+  const behind = Math.min(2, at < 0 ? parts.length : at);
   const exporter =
-    exporterOf(rest[at] ?? '') ?? Object.keys(EXPORTERS).find((each) => name.startsWith(`${each}_`));
-  const opset = (rest[at] ?? '').replace(/^[a-z]+/, '');
-  const form = [...rest.slice(0, Math.max(at, 0)), opset, ...rest.slice(at + 1), ...variants];
+    exporterOf(parts[at] ?? '') ?? Object.keys(EXPORTERS).find((each) => name.startsWith(`${each}_`));
+  const form = parts.slice(behind).map((part) => (exporterOf(part) ? part.replace(/^[a-z]+/, '') : part));
   return {
     name,
-    model,
+    model: parts.slice(0, behind).join('-'),
     exporter: exporter === undefined ? BY_HAND : (EXPORTERS[exporter] ?? exporter),
-    form: form.filter((part) => part !== '').join(' '),
+    form: [...form, ...variants].join(' '),
   };
 }
 

@@ -13,7 +13,7 @@ export interface Source {
   readonly runs?: boolean;
 }
 
-const KINDS = ['exports', 'scopes', 'wide'] as const;
+const KINDS = ['exports', 'scopes', 'projections', 'wide'] as const;
 type Kind = (typeof KINDS)[number];
 
 export interface Opened {

@@ -98,12 +98,15 @@ export function projectionsFixture(name: string): string {
 }
 
 /** Names of the models in the archives of a kind. */
-export function modelNames(kind: 'exports' | 'scopes' | 'wide'): string[] {
+export function modelNames(kind: 'exports' | 'scopes' | 'projections' | 'wide'): string[] {
   return endingWith(kind, '.onnx');
 }
 
 /** A model of any kind; its inputs and outputs where they are stored under its own name. */
-export function openModel(kind: 'exports' | 'scopes' | 'wide', name: string): { model: string; io?: string } {
+export function openModel(
+  kind: 'exports' | 'scopes' | 'projections' | 'wide',
+  name: string,
+): { model: string; io?: string } {
   const model = unpacked(kind, `${name}.onnx`);
   const io = `${model.slice(0, -'.onnx'.length)}.io.safetensors`;
   return fs.existsSync(io) ? { model, io } : { model };
