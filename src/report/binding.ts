@@ -39,6 +39,14 @@ function describeSide(side: AttentionSite['key']): BoundSide {
     bias: projection?.bias?.value.name ?? null,
     inFeatures: projection?.inFeatures ?? null,
     outFeatures: projection?.outFeatures ?? null,
+    beside: isProjected(side)
+      ? side.further.map(({ projection: { node, input, weight } }) => ({
+          projection: node.label,
+          operator: node.operator,
+          input: input.name,
+          weight: weight.name,
+        }))
+      : [],
     separated: side.separated.name,
     heads: side.heads,
     width: side.width,

@@ -121,6 +121,10 @@ function sideLines(title: string, side: BoundSide): [string, string][] {
   return [
     [title, `${side.operator} '${side.projection}' of '${side.input}'`],
     ['', `with weight '${side.weight}'${bias}, ${side.inFeatures} to ${side.outFeatures}`],
+    ...side.beside.map(({ operator, projection, input, weight }): [string, string] => [
+      '',
+      `beside ${operator} '${projection}' of '${input}' with weight '${weight}'`,
+    ]),
     [
       '',
       `alone in '${side.separated}': ${side.heads} heads x ${side.width}${part && `${part} columns in all`}`,

@@ -82,6 +82,8 @@ export interface BoundSide {
   readonly bias: string | null;
   readonly inFeatures: number | null;
   readonly outFeatures: number | null;
+  /** Further linear layers that the side is made of, such as the branch of a low-rank adapter. */
+  readonly beside: readonly BoundLayer[];
   /** The value that holds the columns of this side and no others. */
   readonly separated: string;
   readonly heads: number;
@@ -90,6 +92,14 @@ export interface BoundSide {
   readonly operand: string;
   /** Axes of the operand: a leading axis by its size, columns as size:stride, repeats as xN. */
   readonly layout: string;
+}
+
+/** A linear layer: what it is, reads, and is stored in. */
+export interface BoundLayer {
+  readonly projection: string;
+  readonly operator: string;
+  readonly input: string;
+  readonly weight: string;
 }
 
 export interface NotUnderstood {

@@ -3,6 +3,7 @@
  * weights, the rewritten model gives what PyTorch gives with them.
  */
 import * as path from 'node:path';
+import { inspectModel } from '../../src/api/inspect';
 import { rewriteModel, rewrittenBytes, writeRewritten } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
 import { projectionsFixture, temporaryFolder } from '../support/fixtures';
@@ -39,6 +40,15 @@ describe.each(Object.entries(kinds))('%s', (kind, parameters) => {
       );
       const wanted = [0, 1].flatMap((layer) => parameters.map((name) => `layers.${layer}.attn.${name}`));
       expect(added.sort()).toEqual(wanted.sort());
+    });
+
+    test('inspection names every projection', () => {
+      const { attentions } = inspectModel(model);
+      const named = attentions.map(
+        ({ binding: { query, key } }) => query.beside.length + key.beside.length + 2,
+      );
+      const weights = parameters.filter((name) => name.endsWith('weight')).length;
+      expect(named).toEqual([weights, weights]);
     });
 
     test.each(['function', 'inline'] as const)('%s: gives what PyTorch gives', async (emit) => {
