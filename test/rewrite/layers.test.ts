@@ -130,7 +130,7 @@ describe('--layers', () => {
   });
 
   test('with nothing but attentions that are not understood says why', () => {
-    const broken = variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 2>']]);
+    const broken = variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 1>']]);
     const error = thrownBy(() => rewriteText(broken, { layers: '0' }));
     expect(error).toMatchObject({ code: 'unrewritten', exitCode: 3 });
   });
