@@ -80,7 +80,7 @@ test('an error inside is neither right nor a refusal', async () => {
 });
 
 describe('an attention that is not understood', () => {
-  const text = variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 2>']]);
+  const text = variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 1>']]);
 
   test('is refused with its code, which is a fault', async () => {
     const result = await measured('mine', text);
@@ -121,7 +121,7 @@ test('attentions that the source has and nobody counted are a fault', async () =
 test('the table has a line for each export, its faults, and the totals', async () => {
   const results = await Promise.all([
     measured('mine', ATTENTION),
-    measured('yours', variant(ATTENTION, [['axis = -1', 'axis = 2']])),
+    measured('yours', variant(ATTENTION, [['axis = -1', 'axis = 1']])),
   ]);
   const judged = results.map((result) => ({ ...result, faults: faults(result) }));
   const totals = totalsOf(judged);
