@@ -34,7 +34,13 @@ export const softmaxAttention: Recogniser = {
 function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   const { shapes } = analysis;
   const form = softmaxForm(softmax);
-  if (!form) fail('operator-form', softmax, 'a softmax', softmax.operator);
+  if (!form)
+    fail(
+      'operator-form',
+      softmax,
+      'a softmax before the product with values',
+      'exponentials that are divided behind it',
+    );
   const end = findValueProduct(form, analysis);
   const { product, probabilities, values, layout } = end;
   const { scores, layout: scoring } = findScoreProduct(form, end, analysis);

@@ -2,7 +2,7 @@ import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Val
 import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
 import type { Shapes } from './shapes';
-import { type SoftmaxForm, softmaxForm } from './softmax';
+import { normalisedProduct, type SoftmaxForm, softmaxForm } from './softmax';
 import { productsAheadOfMixes, productsBehindMixes } from './talking-heads';
 
 /**
@@ -61,7 +61,12 @@ export function findCandidates(model: Model, dataflow: Dataflow, shapes: Shapes)
         continue;
       }
       const form = softmaxForm(node);
-      if (!form) continue;
+      if (!form) {
+        const scores = normalisedProduct(node, (each) => activationProduct(each, dataflow) !== undefined);
+        if (scores && comesFromProduct(scores, dataflow))
+          found.push({ anchor: node, kind: 'softmax', learned: false });
+        continue;
+      }
       if (isBetweenProducts(form, dataflow) || isBetweenMixes(form, dataflow, shapes)) {
         found.push({ anchor: node, kind: 'softmax', learned: false });
         continue;

@@ -24,6 +24,7 @@ const AROUND = [
   'Mul',
   'Reshape',
   'Squeeze',
+  'Transpose',
   'Unsqueeze',
   'Where',
 ];
@@ -58,6 +59,21 @@ function writtenOut(node: Node, exponentials: Value, sum: Value): SoftmaxForm | 
     (each) => each.is('ReduceSum') && behind(each.inputs[0], (at) => at === exp) === exp,
   );
   return over && { node, input, over };
+}
+
+/**
+ * The scores of a softmax that is normalised behind the product with values: exponentials times values, divided by the
+ * sum of the exponentials.
+ */
+export function normalisedProduct(node: Node, isProduct: (node: Node) => boolean): Value | undefined {
+  const [dividend, sum] = node.inputs;
+  if (!node.is('Div') || !dividend || !sum) return undefined;
+  const product = behind(dividend, (each) => isProduct(each));
+  const reduced = behind(sum, (each) => each.is('ReduceSum'));
+  const summed = reduced && behind(reduced.inputs[0], (each) => each.is('Exp'));
+  if (!product || !summed) return undefined;
+  const weighs = product.inputs.some((input) => behind(input, (each) => each === summed) !== undefined);
+  return weighs ? summed.inputs[0] : undefined;
 }
 
 /** The nearest node that is wanted, behind operators that may stand around a sum of exponentials. */

@@ -184,6 +184,17 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
+    what: 'exponentials that are normalised behind the product with values',
+    code: 'operator-form',
+    node: 'normalised',
+    says: 'divided behind it',
+    change: [
+      [line('softmax'), 'e = Exp (S)\n  total = ReduceSum (e, last)'],
+      [line('attended'), 'weighed = MatMul (e, V)\n  ["normalised"] C = Div (weighed, total)'],
+      ['  float scale', '  int64[1] last = {-1},\n  float scale'],
+    ],
+  },
+  {
     what: 'an attention operator that nobody has described',
     code: 'no-recogniser',
     node: 'attended',
