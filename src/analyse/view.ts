@@ -206,11 +206,12 @@ export function sliceAxis(
       offset: first.stride === undefined ? 0 : start * first.stride,
     };
   }
-  // A piece inside one block: recurse into the block it lies in.
+  // A piece inside one block: recurse into the block it lies in. Where blocks are combined, nobody knows which that is.
+  if (first.stride === undefined) return undefined;
   const index = Math.floor(start / block);
   if (step > 0 && start + (length - 1) * step < (index + 1) * block) {
     const part = sliceAxis(inner, start - index * block, length, step);
-    return part && { axis: part.axis, offset: part.offset + (first.stride ?? 0) * index };
+    return part && { axis: part.axis, offset: part.offset + first.stride * index };
   }
   return undefined;
 }

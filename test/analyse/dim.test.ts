@@ -1,6 +1,7 @@
 /** Dimensions are polynomials over symbols: their arithmetic is that of the numbers the symbols stand for. */
-import fc from 'fast-check';
+
 import { broadcast, Dim } from '../../src/analyse';
+import fc from '../support/properties';
 
 const SYMBOLS = ['batch', 'sequence', 'past'];
 

@@ -2,10 +2,11 @@
  * Column provenance against brute force: a projection whose elements are their own numbers is sent through random layout
  * operators in ONNX Runtime, and every element that comes out must be the one that the view says.
  */
-import fc from 'fast-check';
+
 import { type Atom, axisSize, Dim, followViews, projectionView, Shapes, type View } from '../../src/analyse';
 import { chainOf, steps } from '../support/layout-chains';
 import { exposing, textBytes, textModel, valueNamed } from '../support/models';
+import fc from '../support/properties';
 import { floatTensor, numbersOf, runModel, type Tensor } from '../support/run';
 
 const [B, S, C] = [2, 3, 24];

@@ -1,7 +1,8 @@
 /** Views are strided arrays over columns: regrouping and slicing them does what reshaping and slicing arrays does. */
-import fc from 'fast-check';
+
 import { type Atom, axisSize, Dim, regroup } from '../../src/analyse';
 import { sliceAxis } from '../../src/analyse/view';
+import fc from '../support/properties';
 
 const column = (size: number, stride: number): Atom => ({ kind: 'column', size: Dim.of(size), stride });
 const lead = (size: Dim, ...order: number[]): Atom => ({ kind: 'lead', size, order });
@@ -124,4 +125,10 @@ test('slicing an axis takes the columns that slicing an array takes', () => {
     ),
     { numRuns: 1000 },
   );
+});
+
+test('a piece of one block is not known where the blocks are combined', () => {
+  const mixed: Atom = { kind: 'column', size: Dim.of(3), stride: undefined };
+  expect(sliceAxis([mixed, column(8, 1)], 8, 1, 1)).toBeUndefined();
+  expect(sliceAxis([column(3, 8), column(8, 1)], 8, 1, 1)).toEqual({ axis: [], offset: 8 });
 });

@@ -1,11 +1,12 @@
 /** Only the rewriter mutates, in transactions: a throw leaves the model as it was, in every respect that can be seen. */
-import fc from 'fast-check';
+
 import { rewriteModel } from '../../src/api/rewrite';
 import { checkInvariants, type Graph, type Model, save } from '../../src/ir';
 import type { NodeProto } from '../../src/onnx';
 import { floatTensor } from '../../src/rewrite/tensors';
 import { openExport } from '../support/fixtures';
 import { modelText, nodeNamed, textModel, valueNamed } from '../support/models';
+import fc from '../support/properties';
 
 const TEXT = `
   <ir_version: 8, opset_import: ["" : 17], metadata_props: ["mine": "1"]>

@@ -1,8 +1,9 @@
 /** Where nodes stand is known without looking for them, whatever is inserted, taken out, and taken back. */
-import fc from 'fast-check';
+
 import type { Graph, Node } from '../../src/ir';
 import type { NodeProto } from '../../src/onnx';
 import { textModel } from '../support/models';
+import fc from '../support/properties';
 
 function negation(output: string): NodeProto {
   return {

@@ -1,4 +1,3 @@
-import * as fc from 'fast-check';
 import { onnx } from 'onnx-proto';
 import { Writer } from 'protobufjs';
 import {
@@ -11,6 +10,7 @@ import {
   type MessageName,
   type Messages,
 } from '../../src/onnx';
+import fc from '../support/properties';
 import { forget, message, plain } from './arbitrary';
 import { field, floats, graph, model, node, varint } from './build';
 

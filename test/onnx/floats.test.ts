@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { DataType } from '../../src/onnx/data-types';
 import { decodeFloats, encodeFloats, isFloatType } from '../../src/onnx/floats';
+import fc from '../support/properties';
 
 const every16Bits = () => Uint16Array.from({ length: 0x10000 }, (_, i) => i);
 const bytes = (array: Uint16Array) => new Uint8Array(array.buffer);

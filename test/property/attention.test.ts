@@ -6,14 +6,13 @@
  *
  * DIFFX_PROPERTY_RUNS sets the number of cases: tens of thousands find what hundreds do not.
  */
-import fc from 'fast-check';
 import { compareRun, type Mode, modesFor, originalOf, rewriteRandom } from '../support/generator/check';
 import { type RandomModel, randomModel } from '../support/generator/model';
 import { type AttentionCase, attentionCases } from '../support/generator/plan';
+import fc, { PROPERTY_SEED as SEED } from '../support/properties';
 
 const environment = process.env;
 const RUNS = Number(environment['DIFFX_PROPERTY_RUNS'] ?? 520);
-const SEED = Number(environment['DIFFX_PROPERTY_SEED'] ?? 20_241_007);
 const PATH = environment['DIFFX_PROPERTY_PATH'];
 
 /** Every case with second weights of its own, and in one other way besides. */

@@ -1,10 +1,11 @@
 /** The test of random attentions can fail: rewritten models that are damaged a little do not pass it. */
-import fc from 'fast-check';
+
 import { derive, encode, type GraphProto, memoryBytes, type NodeProto, parseModel } from '../../src/onnx';
 import { compareRun, type Mode, rewriteRandom } from '../support/generator/check';
 import { randomModel } from '../support/generator/model';
 import { type AttentionCase, attentionCases, sizesOf } from '../support/generator/plan';
 import { graphOf } from '../support/models';
+import fc from '../support/properties';
 
 /** Cases in which every part matters: several keys, two heads or more, no half precision. */
 const plans = fc.sample(
