@@ -1,4 +1,4 @@
-import { smallConstant } from './constants';
+import { constantOfNode } from './constants';
 import { Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
 
@@ -66,8 +66,7 @@ export const arithmetic: Record<string, (a: Dim, b: Dim) => Dim | undefined> = {
 
 export const arithmeticRules: Record<string, Rule> = {
   Constant: ({ model, node }) => {
-    const output = node.outputs[0];
-    const constant = smallConstant(model, output);
+    const constant = constantOfNode(model, node);
     const tensor = node.tensor('value');
     const shape = constant?.shape ?? tensor?.dims.map(Number);
     return [

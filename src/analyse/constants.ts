@@ -1,4 +1,4 @@
-import type { Model, Value } from '../ir';
+import type { Model, Node, Value } from '../ir';
 import { DataType, decodeFloats, isFloatType, type TensorProto } from '../onnx';
 
 /** A small constant: its dimensions and elements, all as JavaScript numbers. */
@@ -39,17 +39,26 @@ export function elementCount(shape: readonly number[]): number {
 export function smallConstant(model: Model, value: Value | undefined): SmallConstant | undefined {
   if (!value) return undefined;
   const node = value.producer;
-  if (node?.is('Constant') && !node.tensor('value')) return constantAttribute(node);
+  if (node?.is('Constant')) return constantOfNode(model, node);
   if (node?.is('Cast')) return castConstant(smallConstant(model, node.inputs[0]), node.int('to') ?? 0);
   const tensor = constantTensor(value);
-  if (!tensor) return undefined;
+  return tensor && smallTensor(model, tensor);
+}
+
+/** What a Constant node gives, in a local function also one whose attribute the call has filled in. */
+export function constantOfNode(model: Model, node: Node): SmallConstant | undefined {
+  const tensor = node.tensor('value');
+  return tensor ? smallTensor(model, tensor) : constantAttribute(node);
+}
+
+function smallTensor(model: Model, tensor: TensorProto): SmallConstant | undefined {
   const shape = tensorShape(tensor);
   if (elementCount(shape) > MOST_ELEMENTS) return undefined;
   const values = readNumbers(tensor, model);
   return values && { shape, dataType: tensor.dataType ?? 0, values };
 }
 
-function constantAttribute(node: NonNullable<Value['producer']>): SmallConstant | undefined {
+function constantAttribute(node: Node): SmallConstant | undefined {
   const int = node.int('value_int');
   if (int !== undefined) return { shape: [], dataType: DataType.INT64, values: [int] };
   const float = node.float('value_float');

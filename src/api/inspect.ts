@@ -1,6 +1,6 @@
 import { passes } from '../../passes';
 import type { Candidate } from '../analyse';
-import type { LocatedSite, Miss } from '../attention/find';
+import type { Found, LocatedSite, Miss } from '../attention/find';
 import { pathKind, pathNumbers } from '../attention/path';
 import { type RewriteRecord, readRecord } from '../attention/record';
 import { DiffxError } from '../errors';
@@ -12,12 +12,26 @@ import type { FileFacts, InspectedAttention, Inspection, NotUnderstood } from '.
 import { refuseDifferential } from '../rewrite/already-differential';
 import { findPrepared } from '../rewrite/prepare';
 
+/** A model that has been looked at, and what was seen. */
+export interface Examination {
+  readonly model: Model;
+  readonly found: Found;
+  /** What diffx has noted in a model that it rewrote. */
+  readonly record: RewriteRecord | undefined;
+  readonly inspection: Inspection;
+}
+
 /**
  * Looks at a model: its attentions and how diffx sees them, what it does not understand, and, where diffx has
  * rewritten it, how and with which lambda. The result is plain data.
  * @throws DiffxError as for every model that cannot be read, see src/errors.ts
  */
 export function inspectModel(path: string): Inspection {
+  return examine(path).inspection;
+}
+
+/** As `inspectModel`, with the graph that was looked at. */
+export function examine(path: string): Examination {
   const model = load(readModel(path));
   const record = readRecord(model);
   const file = fileFacts(model);
@@ -28,7 +42,7 @@ export function inspectModel(path: string): Inspection {
   const sites = found.sites.filter(({ anchor }) => anchors.has(anchor));
   const depthOf = record ? depthsBesides(record, sites) : (site: LocatedSite) => site.depth;
   const itself = record ? undefined : differentialByItself(model);
-  return {
+  const inspection: Inspection = {
     file,
     attentions: sites.map((site, index) => describeSite(site, index, depthOf(site))),
     notUnderstood: found.misses.filter(({ candidate }) => rest.has(candidate)).map(describeMiss),
@@ -39,6 +53,7 @@ export function inspectModel(path: string): Inspection {
         ? null
         : { by: 'model', how: itself },
   };
+  return { model, found, record, inspection };
 }
 
 function otherSoftmaxes(model: Model, candidates: readonly Candidate[]): string[] {

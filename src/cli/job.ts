@@ -33,6 +33,8 @@ export interface RewriteJob extends RewriteSettings {
   readonly makeFolder?: boolean;
   /** The updated configuration, which appears with the model. */
   readonly config?: { readonly path: string; readonly text: string };
+  /** Where to write the report as HTML. */
+  readonly report?: string;
   /** Compare the model before and after. */
   readonly debug?: boolean;
   /** Warnings that are known before the work begins. */
@@ -46,6 +48,9 @@ export interface RewriteJob extends RewriteSettings {
 export interface InspectJob {
   readonly input: string;
   readonly explain: boolean;
+  /** Where to write the report as HTML. */
+  readonly report?: string;
+  readonly force: boolean;
 }
 
 export interface VerifyJob {
@@ -55,6 +60,8 @@ export interface VerifyJob {
   readonly against?: string;
   /** Where to write the checks as JUnit XML. */
   readonly junit?: string;
+  /** Where to write the report as HTML. */
+  readonly report?: string;
   readonly force: boolean;
   readonly atol?: number;
   readonly rtol?: number;

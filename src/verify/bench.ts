@@ -14,10 +14,11 @@ import { keyOf, pathOf, valueAt } from './places';
 import { precisionOf, toleranceWithin } from './precision';
 import { CPU, type ProviderSpec } from './providers';
 import type { CheckBuilder } from './report';
-import { type Session, withSession } from './session';
+import { type Session, type SessionOptions, withSession } from './session';
 import { callsOf, showsMaps } from './split-operator';
 import { storedTensor } from './stored';
 import type { Tensor } from './tensor';
+import { type TimedModel, Timings } from './timings';
 import { type Tolerance, widenFor } from './tolerance';
 import { makeVariant, threadsFor } from './variants';
 import type { Pair, VerifySettings } from './verify';
@@ -63,6 +64,8 @@ export class Bench {
     readonly map: Correspondence,
     readonly settings: VerifySettings,
     readonly place: RunPlace = HOME,
+    /** Shared with the same pair in other places. */
+    readonly timings: Timings = new Timings(),
   ) {
     const { record, rewritten, original } = pair;
     const { options } = record;
@@ -88,7 +91,7 @@ export class Bench {
 
   /** The same pair elsewhere. */
   at(place: Partial<RunPlace>): Bench {
-    return new Bench(this.pair, this.map, this.settings, { ...this.place, ...place });
+    return new Bench(this.pair, this.map, this.settings, { ...this.place, ...place }, this.timings);
   }
 
   /** A tolerance of the CPU, as wide as the provider needs it. */
@@ -118,7 +121,7 @@ export class Bench {
       putLoaded(model, this.pair.rewritten, this.pair.record);
       return edit(model);
     };
-    return this.#load(this.pair.original, prepared, use, profile);
+    return this.#load(this.pair.original, 'copy', prepared, use, profile);
   }
 
   /** Loads the rewritten file as it is. */
@@ -128,17 +131,34 @@ export class Bench {
 
   /** Loads a changed copy of the rewritten model. */
   async ofRewritten<T, E>(edit: (model: Model) => E, use: (session: Session, edited: E) => Promise<T>) {
-    return this.#load(this.pair.rewritten, edit, use);
+    return this.#load(this.pair.rewritten, 'copy', edit, use);
   }
 
   async #asItIs<T>(of: Model, use: (session: Session) => Promise<T>, profile = false): Promise<T> {
     const { directory, path } = of.file;
-    if (directory === undefined || this.wide) return this.#load(of, () => undefined, use, profile);
-    return withSession(path, this.#sessionOptions(of, profile), use);
+    const what = of === this.pair.original ? 'original' : 'rewritten';
+    if (directory === undefined || this.wide) return this.#load(of, what, () => undefined, use, profile);
+    return this.#withSession(path, what, this.#sessionOptions(of, profile), use);
+  }
+
+  async #withSession<T>(
+    model: string | Uint8Array,
+    what: TimedModel,
+    options: SessionOptions,
+    use: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    return withSession(model, options, async (session) => {
+      try {
+        return await use(this.wide ? fedWide(session) : session);
+      } finally {
+        this.timings.add(what, this.place, session);
+      }
+    });
   }
 
   async #load<T, E>(
     of: Model,
+    what: TimedModel,
     edit: (model: Model) => E,
     use: (session: Session, edited: E) => Promise<T>,
     profile = false,
@@ -146,8 +166,8 @@ export class Bench {
     const edits: E[] = [];
     const variant = makeVariant(of.file, (model) => void edits.push(edit(model)), { wide: this.wide });
     try {
-      return await withSession(variant.model, this.#sessionOptions(of, profile), (session) =>
-        use(this.wide ? fedWide(session) : session, edits[0] as E),
+      return await this.#withSession(variant.model, what, this.#sessionOptions(of, profile), (session) =>
+        use(session, edits[0] as E),
       );
     } finally {
       variant.discard();

@@ -1,13 +1,11 @@
 /** What of ONNX Runtime works on this machine: `diffx doctor`. */
-import { existsSync, readFileSync } from 'node:fs';
-import { arch, cpus, release, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { type Machine, machine } from './machine';
 import { isOf, PROVIDERS, type Problem, type Provider, type ProviderSpec, parseProvider } from './providers';
 import {
   findLibrary,
   nvidiaDevices,
   nvidiaDriver,
-  packageFolder,
   providerLibrary,
   versionOf,
   vulkanDrivers,
@@ -34,12 +32,7 @@ export interface ProviderState {
   readonly found: readonly Found[];
 }
 
-export interface Diagnosis {
-  readonly onnxRuntime: string;
-  readonly node: string;
-  readonly platform: string;
-  readonly cores: number;
-  readonly memory: number;
+export interface Diagnosis extends Machine {
   readonly providers: readonly ProviderState[];
   /** True if all of them start. */
   readonly passed: boolean;
@@ -56,11 +49,7 @@ export async function diagnose(asked: readonly string[] = []): Promise<Diagnosis
   // One after the other: they may share a device.
   for (const spec of specs) providers.push(await stateOf(spec));
   return {
-    onnxRuntime: runtimeVersion(),
-    node: process.versions.node,
-    platform: `${process.platform} ${arch()} ${release()}`,
-    cores: cpus().length,
-    memory: totalmem(),
+    ...machine(),
     providers,
     passed: providers.every(({ starts }) => starts),
   };
@@ -120,7 +109,7 @@ function own(provider: Provider): Found {
   const file = providerLibrary(provider);
   return {
     what: `libonnxruntime_providers_${provider}.so`,
-    version: existsSync(file) ? runtimeVersion() : undefined,
+    version: existsSync(file) ? machine().onnxRuntime : undefined,
   };
 }
 
@@ -136,11 +125,4 @@ function vulkan(): Found[] {
     ...(drivers.length === 0 ? [{ what: 'Vulkan driver', version: undefined }] : []),
     ...drivers.map(({ manifest, apiVersion }) => ({ what: manifest, version: `Vulkan ${apiVersion}` })),
   ];
-}
-
-function runtimeVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(packageFolder(), 'package.json'), 'utf8')) as {
-    version: string;
-  };
-  return version;
 }

@@ -1,5 +1,6 @@
 import type { TensorComparison } from './compare';
 import type { Placement } from './placement';
+import type { Timing } from './timings';
 import type { Tolerance } from './tolerance';
 
 /** What `verify` has found out. */
@@ -19,6 +20,8 @@ export interface VerifyReport {
   /** What was not looked at, and why. */
   readonly notVerified: readonly string[];
   readonly cases: readonly string[];
+  /** What the models took, by model and place. */
+  readonly timings: readonly Timing[];
 }
 
 export type CheckName =

@@ -1,4 +1,5 @@
 /** Running models in ONNX Runtime: the only door to onnxruntime-node, next to `providers`. */
+import { performance } from 'node:perf_hooks';
 import { env, InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { DiffxError, ExitCode, errors } from '../errors';
 import { DataType, dataTypeName } from '../onnx/data-types';
@@ -30,6 +31,12 @@ export interface SessionOptions {
   readonly refusedExitCode?: ExitCode;
 }
 
+export interface SessionTiming {
+  readonly loadMilliseconds: number;
+  readonly runs: number;
+  readonly runMilliseconds: number;
+}
+
 export interface Session {
   readonly inputs: readonly TensorDescription[];
   readonly outputs: readonly TensorDescription[];
@@ -39,6 +46,8 @@ export interface Session {
    * @throws DiffxError feed-mismatch (exit 2), runtime-refused
    */
   run(feeds: Readonly<Record<string, Tensor>>, outputs?: readonly string[]): Promise<Record<string, Tensor>>;
+  /** How long it took to load, and all runs so far together. */
+  readonly timing: SessionTiming;
   /** What ran since the session was made; the profile ends with it. Only with `profile`. */
   endProfiling(): readonly NodeRun[];
   /** Frees the native memory; a second call does nothing. */
@@ -71,11 +80,12 @@ export async function createSession(
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile.prefix } : {}),
   };
   let session: InferenceSession | undefined;
+  const started = performance.now();
   try {
     session = await (typeof model === 'string'
       ? InferenceSession.create(model, settings)
       : InferenceSession.create(model, settings));
-    return wrap(session, name, refuse, profile);
+    return wrap(session, name, refuse, profile, performance.now() - started);
   } catch (error) {
     profile?.discard();
     await session?.release();
@@ -114,8 +124,10 @@ function wrap(
   name: string,
   refuse: (error: unknown) => DiffxError,
   profile: ReturnType<typeof makeProfileFolder> | undefined,
+  loadMilliseconds: number,
 ): Session {
   let released = false;
+  let [runs, runMilliseconds] = [0, 0];
   const inputs = session.inputMetadata.map(describe);
   const outputs = session.outputMetadata.map(describe);
   return {
@@ -126,11 +138,17 @@ function wrap(
       let results: InferenceSession.ReturnType;
       try {
         const values = Object.entries(feeds).map(([key, tensor]) => [key, toOrt(tensor)] as const);
+        const started = performance.now();
         results = await session.run(Object.fromEntries(values), wanted);
+        runMilliseconds += performance.now() - started;
+        runs++;
       } catch (error) {
         throw refuse(error);
       }
       return Object.fromEntries(wanted.map((key) => [key, fromOrt(results[key])]));
+    },
+    get timing() {
+      return { loadMilliseconds, runs, runMilliseconds };
     },
     endProfiling() {
       if (!profile) throw new Error('the session was made without `profile`');

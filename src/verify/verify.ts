@@ -13,6 +13,7 @@ import type { Placement } from './placement';
 import { CPU, notHandedOn, parseProviders, settleTf32 } from './providers';
 import type { Check, VerifyReport } from './report';
 import type { Requirement } from './requirement';
+import type { Timing } from './timings';
 import { verifyElsewhere } from './verify-elsewhere';
 import { verifyAtHome } from './verify-home';
 
@@ -58,6 +59,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     notVerified: readonly string[],
     cases: readonly string[],
     placements: readonly Placement[] = [],
+    timings: readonly Timing[] = [],
   ): VerifyReport => ({
     passed: checks.every(({ passed }) => passed),
     original: original.file.path,
@@ -69,6 +71,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     firstDivergingLayer: firstLayer(checks, sites),
     notVerified,
     cases,
+    timings,
   });
   const recorded = checkRecord(original, record, sites);
   // Nothing can be compared by a record that is not true.
@@ -107,7 +110,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     for (const spec of places)
       checks.push(await checkRecordedOutputs(bench, settings.against, spec, notVerified));
   }
-  return report(checks, [...new Set(notVerified)], home.cases, placements);
+  return report(checks, [...new Set(notVerified)], home.cases, placements, bench.timings.all());
 }
 
 const NOT_HANDED_ON = "onnxruntime-node does not hand it on, so the provider's default holds";

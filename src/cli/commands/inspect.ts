@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import type { Submit } from '../program';
-import { addCommonOptions, type CommonOptions } from './options';
+import { addCommonOptions, type CommonOptions, REPORT } from './options';
 
 interface InspectOptions extends CommonOptions {
   readonly explain?: boolean;
+  readonly report?: string;
+  readonly force?: boolean;
 }
 
 const EXAMPLES = `
@@ -23,10 +25,13 @@ export function addInspect(program: Command, submit: Submit): void {
         'how it was rewritten and lambda of each layer. The model is not changed.',
     )
     .argument('<model>', 'an ONNX model')
-    .option('--explain', 'also show how the parts of each attention were bound');
+    .option('--explain', 'also show how the parts of each attention were bound')
+    .option('--report <file>', REPORT)
+    .option('-f, --force', 'overwrite that file if it exists');
   addCommonOptions(command, undefined)
     .addHelpText('after', EXAMPLES)
-    .action((input: string, { explain = false, ...common }: InspectOptions) =>
-      submit('inspect', { input, explain }, common),
-    );
+    .action((input: string, { explain = false, force = false, report, ...common }: InspectOptions) => {
+      const job = { input, explain, force, ...(report === undefined ? {} : { report }) };
+      return submit('inspect', job, common);
+    });
 }

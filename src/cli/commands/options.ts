@@ -21,6 +21,9 @@ export function addCommonOptions(command: Command, quiet: string | undefined, de
   return command.option('--debug', `${debug}print the stack of an error`);
 }
 
+/** What `--report` does, for every command that has it. */
+export const REPORT = 'also write a report with pictures and charts, as one HTML file';
+
 /** Parses the number of an option; its range is checked by who uses it. */
 export function numberOption(option: string, wanted: string): (text: string) => number {
   return (text) => {

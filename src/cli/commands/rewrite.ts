@@ -13,6 +13,7 @@ import {
   type CommonOptions,
   numberOption,
   type ProviderOptions,
+  REPORT,
   repeated,
   settleProviders,
 } from './options';
@@ -42,6 +43,7 @@ export interface RewriteCommandOptions extends CommonOptions, ProviderOptions {
   readonly saveWeights?: string;
   readonly stripPrefix?: string;
   readonly verify?: boolean;
+  readonly report?: string;
   readonly dumpAfter?: readonly string[];
   readonly dumpDir?: string;
   readonly force?: boolean;
@@ -146,6 +148,7 @@ function addRewriteOptions(command: Command): void {
     .option('--save-weights <file>', 'also save the attention parameters as a checkpoint for PyTorch')
     .option('--strip-prefix <prefix>', `${STRIP_PREFIX}; for --save-weights`)
     .option('--verify', 'prove the result before it is written')
+    .option('--report <file>', REPORT)
     .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', repeated)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
     .option('-f, --force', 'overwrite files that exist');
@@ -242,6 +245,7 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
       strictWeights: options.strictWeights,
       saveWeights: options.saveWeights,
       stripPrefix: options.stripPrefix,
+      report: options.report,
       dumpFolder: options.dumpDir,
     }),
   };

@@ -7,6 +7,7 @@ import {
   type CommonOptions,
   numberOption,
   type ProviderOptions,
+  REPORT,
   settleProviders,
 } from './options';
 import { workingSettings } from './working-config';
@@ -15,6 +16,7 @@ interface VerifyOptions extends CommonOptions, ProviderOptions {
   readonly inputs?: string;
   readonly against?: string;
   readonly junit?: string;
+  readonly report?: string;
   readonly force?: boolean;
   readonly atol?: number;
   readonly rtol?: number;
@@ -57,7 +59,8 @@ export function addVerify(program: Command, submit: Submit): void {
         'model must give those outputs too',
     )
     .option('--junit <file>', 'write the checks as JUnit XML, for the test report of a pipeline')
-    .option('-f, --force', 'overwrite that file if it exists')
+    .option('--report <file>', REPORT)
+    .option('-f, --force', 'overwrite such files if they exist')
     .option(
       '--atol <number>',
       'largest absolute difference; default: by element type and provider',

@@ -1,9 +1,20 @@
-import { inspectModel } from '../../api/inspect';
+import { examine } from '../../api/inspect';
 import { inspectionText } from '../../report/inspection-text';
+import { htmlReportOf } from '../html-report';
 import { serve } from '../serve';
+import { wrote } from '../wrote';
 
-serve<'inspect'>(({ input, explain }, { phase, width, style }) => {
-  phase(`reading ${input}`);
-  const inspection = inspectModel(input);
-  return { document: inspection, text: inspectionText(inspection, { width, style, explain }) };
+serve<'inspect'>(async (job, ui) => {
+  const { input, explain } = job;
+  const { width, style } = ui;
+  const html = htmlReportOf(job);
+  ui.phase(`reading ${input}`);
+  html?.phase('reading and matching');
+  const original = examine(input);
+  await html?.write({ command: 'inspect', subject: input, original }, ui);
+  const { inspection } = original;
+  return {
+    document: inspection,
+    text: [...inspectionText(inspection, { width, style, explain }), ...wrote(job.report, style)],
+  };
 });

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Before } from '../../api/debug';
-import { describeMiss } from '../../api/inspect';
+import { describeMiss, examine } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
+import { rewrittenParts, unwrittenParts } from '../../api/rewritten-parts';
 import { type WeightsFile, weightsOf } from '../../api/weights';
-import { errors } from '../../errors';
+import { ExitCode, errors } from '../../errors';
 import { memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { isStream } from '../../onnx/atomic';
 import { type DebugReport, debugText } from '../../report/debug';
@@ -17,6 +18,7 @@ import { weightsReport } from '../../report/weights';
 import type { VerifyReport } from '../../verify/report';
 import type { VerifySettings } from '../../verify/verify';
 import { dumper } from '../dumps';
+import { type HtmlReport, htmlReportOf, shownError } from '../html-report';
 import type { JobResult, RewriteJob } from '../job';
 import { plainError } from '../plain-error';
 import { serve, type Ui } from '../serve';
@@ -24,6 +26,7 @@ import { Stage } from '../stage';
 import { writeToStandardOutput } from '../standard-output';
 import { verdict } from '../verdict';
 import { warningsOf } from '../warnings';
+import { wrote } from '../wrote';
 
 serve<'rewrite'>(async (job, ui) => {
   const started = performance.now();
@@ -36,17 +39,31 @@ serve<'rewrite'>(async (job, ui) => {
   ];
   const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
   if (taken !== undefined) throw errors.exists(taken);
+  const html = htmlReportOf(job, job.makeFolder ? path.dirname(job.output) : undefined);
   const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
-  const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
+  html?.phase('reading and rewriting');
+  const output = await withReport(html, job, ui, () =>
+    rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) }),
+  );
+  // Opened before anything is written: the output may take the place of the input.
+  const original = html && examine(job.input);
   const report = reportOf(output, job);
   const saved = weightsToSave(output, job);
   const beside = [...(saved ? [saved.output] : []), ...(job.config ? [textOutput(job.config)] : [])];
+  html?.phase(job.verify ? 'writing and verifying' : 'writing');
   const verification = await inFolder(job, () =>
     job.verify ? writeVerified(output, job, toFile, beside, ui) : write(output, job, beside, ui),
   );
-  if (verification?.passed === false) return refused(job, verification, ui);
-  for (const warning of [...(job.warnings ?? []), ...warningsOf(output, job.weights)]) ui.warn(warning);
+  if (verification?.passed === false) {
+    const result = refused(job, verification, ui);
+    const error = result.error && shownError(result.error);
+    const rewritten = html && unwrittenParts(output);
+    await html?.write({ ...subjectOf(job), original, rewritten, verification, error }, ui);
+    return { ...result, text: [...result.text, ...wrote(job.report, ui.style)] };
+  }
+  const warnings = [...(job.warnings ?? []), ...warningsOf(output, job.weights)];
+  for (const warning of warnings) ui.warn(warning);
   const done: RewriteReport = {
     ...report,
     bytes: toFile ? sizeOf(job.output) : rewrittenBytes(output).length,
@@ -54,6 +71,8 @@ serve<'rewrite'>(async (job, ui) => {
     config: job.config?.path ?? null,
     milliseconds: Math.round(performance.now() - started),
   };
+  const rewritten = html && (toFile ? rewrittenParts(job.output) : unwrittenParts(output));
+  await html?.write({ ...subjectOf(job), original, rewritten, rewrite: done, verification, warnings }, ui);
   const debug = before && (await lookAfter(output, job, toFile, before, ui));
   return {
     document: { ...done, verification: verification ?? null, ...(debug ? { debug } : {}) },
@@ -61,10 +80,32 @@ serve<'rewrite'>(async (job, ui) => {
       ...rewriteText(done, ui),
       ...(verification ? verificationText(verification, ui) : []),
       ...(debug ? debugText(debug, ui.style) : []),
+      ...wrote(job.report, ui.style),
     ],
     outputTaken: job.output === '-',
   };
 });
+
+function subjectOf({ input, output }: RewriteJob): { command: 'rewrite'; subject: string } {
+  return { command: 'rewrite', subject: output === '-' ? input : output };
+}
+
+/** What was not understood is said in the report as well: it is what the report is asked for then. */
+async function withReport<T>(
+  html: HtmlReport | undefined,
+  job: RewriteJob,
+  ui: Ui,
+  step: () => T,
+): Promise<T> {
+  try {
+    return step();
+  } catch (error) {
+    const shown = shownError(plainError(error));
+    if (html && shown.exitCode === ExitCode.unrewritten)
+      await html.write({ ...subjectOf(job), original: examine(job.input), error: shown }, ui);
+    throw error;
+  }
+}
 
 /** Before anything is written: the output may take the place of the input. */
 async function lookBefore({ input }: RewriteJob, ui: Ui): Promise<Before> {
