@@ -44,6 +44,7 @@ export const OWN_KEYS = {
   save_weights: text.describe('where to save the attention parameters as a checkpoint'),
   strip_prefix: text.describe('leading part of module paths to leave out of the keys of save_weights'),
   verify: flag.describe('prove the result before it is written'),
+  report: text.describe('where to write a report with pictures and charts, as one HTML file'),
   atol: z.number().min(0).describe('largest absolute difference; for diffx verify'),
   ep: z.union([text, z.array(text).min(1)]).describe('execution providers; for diffx verify'),
   dump_after: z.array(text).describe('passes after which the model is printed'),

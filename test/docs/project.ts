@@ -29,6 +29,7 @@ export function install(folder: string): PackedFile[] {
   fs.renameSync(path.join(folder, 'package'), target);
   const { dependencies, bin } = JSON.parse(fs.readFileSync(path.join(target, 'package.json'), 'utf8'));
   for (const name of Object.keys(dependencies)) {
+    fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true });
     fs.symlinkSync(path.join(ROOT, 'node_modules', name), path.join(modules, name));
   }
   for (const [name, file] of Object.entries<string>(bin)) {

@@ -97,9 +97,7 @@ describe('of a rewrite that is verified', () => {
     }
     expect(errors.length).toBe(2);
     // One point for each layer in the chart.
-    expect(
-      page.querySelectorAll('#errors [aria-label=dot] path, #errors [aria-label=dot] circle').length,
-    ).toBe(2);
+    expect(page.querySelectorAll('#errors [data-part=dot] path').length).toBe(2);
   });
 
   test('layers that look the same share a picture, with the second component beside the first', () => {

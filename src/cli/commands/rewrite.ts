@@ -191,9 +191,14 @@ function refuseContradictions(
     contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
   if (typed.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
-  const { saveWeights, output } = options;
-  if (saveWeights !== undefined && output !== undefined && path.resolve(saveWeights) === path.resolve(output))
-    contradicts(`-o ${output}`, `--save-weights ${saveWeights}`, 'they are one file');
+  const { saveWeights, output, report } = options;
+  const files = Object.entries({ '-o': output, '--save-weights': saveWeights, '--report': report });
+  for (const [index, [option, file]] of files.entries()) {
+    const same = files
+      .slice(0, index)
+      .find(([, other]) => file && other && path.resolve(other) === path.resolve(file));
+    if (same) contradicts(same.join(' '), `${option} ${file}`, 'they are one file');
+  }
   if (typed.output !== undefined && typed.outputDir !== undefined)
     contradicts('--output', '--output-dir', 'there is one place to write to');
   if (typed.stripPrefix !== undefined && options.saveWeights === undefined)

@@ -1,3 +1,4 @@
+import * as path from 'node:path';
 import type { Command } from 'commander';
 import { errors } from '../../errors';
 import type { Submit } from '../program';
@@ -78,7 +79,9 @@ export function addVerify(program: Command, submit: Submit): void {
     .action(async (original: string, rewritten: string, given: VerifyOptions) => {
       const options = { ...(await fromWorkingConfig()), ...given };
       const { json, quiet, debug, ...settings } = options;
-      const { atol = 0, rtol = 0, seed = 0 } = settings;
+      const { atol = 0, rtol = 0, seed = 0, junit, report } = settings;
+      if (junit !== undefined && report !== undefined && path.resolve(junit) === path.resolve(report))
+        throw errors.contradiction(`--junit ${junit}`, `--report ${report}`, 'they are one file');
       settleProviders(settings);
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
       if (rtol < 0) throw errors.invalidNumber('--rtol', String(rtol), TOLERANCE);

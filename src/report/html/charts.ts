@@ -8,6 +8,15 @@ export interface LayerError {
   readonly error: number;
 }
 
+/** Of an element of the library that stands in for a browser, as much as is needed here. */
+interface Element {
+  readonly outerHTML: string;
+  querySelectorAll(selector: string): Iterable<Element>;
+  getAttribute(name: string): string | null;
+  setAttribute(name: string, value: string): void;
+  removeAttribute(name: string): void;
+}
+
 const SIZE = { width: 860, height: 260, marginLeft: 60, marginBottom: 40 };
 const COLOURS = ['var(--series-1)', 'var(--series-2)', 'var(--series-3)', 'var(--series-4)'];
 const SYMBOLS = ['circle', 'triangle', 'square', 'diamond'];
@@ -20,6 +29,16 @@ async function start() {
 }
 
 let started: ReturnType<typeof start> | undefined;
+
+/** The text of a chart, as one picture: what its parts are called is of no use to those who do not see it. */
+function asPicture(chart: Element): string {
+  chart.setAttribute('role', 'img');
+  for (const part of chart.querySelectorAll('g[aria-label]')) {
+    part.setAttribute('data-part', part.getAttribute('aria-label') ?? '');
+    part.removeAttribute('aria-label');
+  }
+  return chart.outerHTML;
+}
 
 /** lambda and lambda_init of each layer, in the order of the report; undefined where no layer has one number. */
 export async function lambdaChart(layers: readonly DifferentialLayer[]): Promise<string | undefined> {
@@ -47,7 +66,7 @@ export async function lambdaChart(layers: readonly DifferentialLayer[]): Promise
       }),
     ],
   });
-  return chart.outerHTML;
+  return asPicture(chart);
 }
 
 /**
@@ -100,7 +119,7 @@ export async function errorChart(
       }),
     ],
   });
-  return chart.outerHTML;
+  return asPicture(chart);
 }
 
 function powersOfTen(from: number, to: number): number[] {

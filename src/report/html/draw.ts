@@ -77,7 +77,7 @@ function escaped(text: string): string {
 }
 
 /** Below this part of its size nobody can read a picture: it scrolls instead. */
-const SMALLEST = 0.75;
+const SMALLEST = 0.6;
 /** Pixels of a point. */
 const PIXELS = 4 / 3;
 

@@ -42,7 +42,7 @@ export function Lambdas({
         <Table
           caption="lambda by layer"
           columns={[
-            { title: '', number: true, cell: ({ index }) => index },
+            { title: 'layer', number: true, cell: ({ index }) => index },
             { title: 'path', cell: ({ layer }) => <Name of={layer.path} /> },
             { title: 'lambda', number: true, cell: ({ layer }) => lambdaText(layer) },
             {
@@ -88,7 +88,7 @@ export function Errors({
         <Table
           caption="largest absolute error by layer"
           columns={[
-            { title: '', number: true, cell: ({ index }) => index },
+            { title: 'layer', number: true, cell: ({ index }) => index },
             { title: 'path', cell: ({ layer }) => <Name of={layer} /> },
             ...providers.map((provider) => ({
               title: provider,

@@ -44,6 +44,8 @@ ul.notice { padding-left: 30px; }
 .notice.warning { border-color: var(--warning); }
 .scroll { overflow: auto; max-height: 560px; margin: 0 0 20px; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; }
+td code { overflow-wrap: normal; white-space: nowrap; }
+td { min-width: 4em; }
 caption { text-align: left; font-weight: 600; padding: 8px 12px; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px; border-top: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 600; font-size: 13px; background: var(--panel); position: sticky; top: 0; }
@@ -97,8 +99,9 @@ footer { padding-bottom: 40px; }
   .drawing svg { min-width: 0 !important; max-width: 100%; max-height: 23cm; }
   .sides:has(.side + .side) { grid-template-columns: 2fr 3fr; }
   th { position: static; }
-  td, th { padding: 2px 6px; overflow-wrap: anywhere; }
-  td.number { white-space: normal; }
+  td, th { padding: 2px 6px; overflow-wrap: break-word; font-size: 8.5pt; }
+  td { min-width: 0; }
+  td.number, td code { white-space: normal; overflow-wrap: anywhere; }
   h2, h3, figcaption, caption { break-after: avoid; }
   tr, .drawing, .facts div { break-inside: avoid; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
