@@ -71,20 +71,25 @@ export async function lambdaChart(layers: readonly DifferentialLayer[]): Promise
 
 /**
  * The largest error of each layer on each provider, on a logarithmic scale. An error of 0 stands at the lower edge.
- * @param allowed absolute tolerances, drawn as lines
+ * @param allowed absolute tolerances by provider, drawn as lines
  */
 export async function errorChart(
   errors: readonly LayerError[],
   layers: readonly string[],
   providers: readonly string[],
-  allowed: readonly number[],
+  allowed: ReadonlyMap<string, number>,
 ): Promise<string | undefined> {
   const finite = errors.filter(({ error }) => Number.isFinite(error));
   if (finite.length === 0) return undefined;
   started ??= start();
   const { Plot, document } = await started;
-  const positive = finite.flatMap(({ error }) => (error > 0 ? [error] : []));
-  const lowest = Math.min(...positive, ...allowed, 1e-3) / 10;
+  const limits = [...new Set(allowed.values())].map((atol) => ({
+    atol,
+    text: `allowed on ${[...allowed].flatMap(([provider, each]) => (each === atol ? [provider] : [])).join(', ')}`,
+  }));
+  const shown = [...finite.map(({ error }) => error), ...allowed.values()].filter((error) => error > 0);
+  const decades = decadesOf(shown);
+  const [lowest = 1e-9] = decades;
   const points = finite.map((each) => ({
     ...each,
     index: layers.indexOf(each.layer),
@@ -99,20 +104,15 @@ export async function errorChart(
       label: 'largest error',
       type: 'log',
       grid: true,
-      ticks: powersOfTen(lowest, Math.max(...positive, ...allowed)),
+      ticks: decades,
+      domain: [lowest, decades.at(-1) ?? 1],
       tickFormat: (value: number) => value.toExponential(0),
     },
     color: { domain: [...providers], range: COLOURS },
     symbol: { domain: [...providers], range: SYMBOLS },
     marks: [
-      Plot.ruleY(allowed, { stroke: 'var(--bad)', strokeDasharray: '6 4' }),
-      Plot.text(allowed, {
-        y: (atol: number) => atol,
-        frameAnchor: 'right',
-        text: () => 'allowed',
-        dy: -7,
-        fill: 'var(--bad)',
-      }),
+      Plot.ruleY(limits, { y: 'atol', stroke: 'var(--bad)', strokeDasharray: '6 4' }),
+      Plot.text(limits, { y: 'atol', text: 'text', frameAnchor: 'right', dy: -7, fill: 'var(--bad)' }),
       Plot.dot(points, {
         ...{ x: 'index', y: 'value', fill: 'provider', symbol: 'provider', r: 4 },
         title: ({ layer, provider, error }) => `${layer} on ${provider}: ${error}`,
@@ -122,9 +122,11 @@ export async function errorChart(
   return asPicture(chart);
 }
 
-function powersOfTen(from: number, to: number): number[] {
-  const [first, last] = [Math.ceil(Math.log10(from)), Math.floor(Math.log10(to))];
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => Number(`1e${first + index}`));
+/** Powers of ten that hold all of these numbers between them. */
+function decadesOf(numbers: readonly number[]): number[] {
+  const exponents = numbers.map((number) => Math.log10(number));
+  const [first, last] = [Math.floor(Math.min(0, ...exponents)), Math.ceil(Math.max(-8, ...exponents))];
+  return Array.from({ length: Math.max(2, last - first + 1) }, (_, index) => Number(`1e${first + index}`));
 }
 
 /** Layers are counted: whole numbers, and half a step of air on both sides. */

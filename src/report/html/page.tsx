@@ -124,6 +124,10 @@ async function errorsOf({ verification }: ReportContent) {
   if (errors.length === 0) return undefined;
   const layers = [...new Set(errors.map(({ layer }) => layer))];
   const providers = [...new Set(errors.map(({ provider }) => provider))];
-  const allowed = [...new Set(checks.flatMap(({ tolerance }) => (tolerance ? [tolerance.atol] : [])))];
+  const allowed = new Map(
+    checks.flatMap(({ provider = 'cpu', tolerance }) =>
+      tolerance ? [[provider, tolerance.atol] as const] : [],
+    ),
+  );
   return { errors, layers, providers, chart: await errorChart(errors, layers, providers, allowed) };
 }
