@@ -11,7 +11,7 @@ export interface VerifyReport {
   /** Execution providers, as they were asked for. */
   readonly provider: string;
   /** Which nodes ran where, for each provider beside the CPU and each level of optimization. */
-  readonly placements: readonly Placement[];
+  readonly placements: readonly PlacementAtLevel[];
   /** True if the options of the rewrite keep the function, so that the outputs of both models must agree. */
   readonly keepsFunction: boolean;
   readonly checks: readonly Check[];
@@ -22,6 +22,11 @@ export interface VerifyReport {
   readonly cases: readonly string[];
   /** What the models took, by model and place. */
   readonly timings: readonly Timing[];
+}
+
+/** With ONNX Runtime's own graph optimizations as users run models, or without any. */
+export interface PlacementAtLevel extends Placement {
+  readonly optimization: 'all' | 'disabled';
 }
 
 export type CheckName =

@@ -9,14 +9,14 @@ import { compareTensors } from './compare';
 import { locateElsewhere } from './locate-elsewhere';
 import { type Placement, placementOf } from './placement';
 import type { ProviderSpec } from './providers';
-import { type Check, CheckBuilder } from './report';
+import { type Check, CheckBuilder, type PlacementAtLevel } from './report';
 import type { Requirement } from './requirement';
 import { runRewritten } from './rewritten-runs';
 import { canBeUnmixed, type HomeRuns, STATES } from './verify-home';
 
 export interface Elsewhere {
   readonly checks: readonly Check[];
-  readonly placements: readonly Placement[];
+  readonly placements: readonly PlacementAtLevel[];
 }
 
 /**
@@ -38,7 +38,7 @@ export async function verifyElsewhere(
   const kept = new CheckBuilder('function', on(STATES.function), spec.text);
   const loud = new CheckBuilder('overflow', on(STATES.overflow), spec.text);
   const unmixed = new CheckBuilder('mix', on(STATES.mix), spec.text);
-  const placements: Placement[] = [];
+  const placements: PlacementAtLevel[] = [];
   for (const at of home) {
     const bench = at.bench.at({ provider: spec });
     const rewritten = await runRewritten(bench, at.original, at.loud, same);
@@ -47,7 +47,7 @@ export async function verifyElsewhere(
       continue;
     }
     const placement = checkPlacement(spec, rewritten.nodes, requirement, at.where, placed);
-    placements.push(placement);
+    placements.push({ ...placement, optimization: bench.place.optimization });
     await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
     const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);

@@ -9,9 +9,8 @@ import { checkRecord } from './check-record';
 import { checkRecordedOutputs } from './check-recorded-outputs';
 import { firstLayer, matchLayers } from './layer-order';
 import { Correspondence, checkStructure } from './outside';
-import type { Placement } from './placement';
 import { CPU, notHandedOn, parseProviders, settleTf32 } from './providers';
-import type { Check, VerifyReport } from './report';
+import type { Check, PlacementAtLevel, VerifyReport } from './report';
 import type { Requirement } from './requirement';
 import type { Timing } from './timings';
 import { verifyElsewhere } from './verify-elsewhere';
@@ -58,7 +57,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
     checks: readonly Check[],
     notVerified: readonly string[],
     cases: readonly string[],
-    placements: readonly Placement[] = [],
+    placements: readonly PlacementAtLevel[] = [],
     timings: readonly Timing[] = [],
   ): VerifyReport => ({
     passed: checks.every(({ passed }) => passed),
@@ -90,7 +89,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
   const bench = new Bench(pair, map, settings);
   const home = await verifyAtHome(bench, notVerified);
   const checks = [...still, ...home.checks];
-  const placements: Placement[] = [];
+  const placements: PlacementAtLevel[] = [];
   for (const spec of specs) {
     if (spec.provider === 'cpu') continue;
     notVerified.push(

@@ -117,12 +117,12 @@ describe('of a rewrite that is verified', () => {
   test('it says how long models took, where, and how often they were loaded', () => {
     const rows = rowsOf(page, /^Models in the verification/);
     expect(rows.map((row) => row.slice(0, 4))).toEqual([
-      ['original', 'cpu', 'as users run it', '1'],
-      ['rewritten', 'cpu', 'as users run it', '1'],
-      ['changed copies', 'cpu', 'as users run it', '3'],
-      ['original', 'cpu', 'none', '1'],
-      ['rewritten', 'cpu', 'none', '1'],
-      ['changed copies', 'cpu', 'none', '1'],
+      ['original', 'cpu', 'optimized', '1'],
+      ['rewritten', 'cpu', 'optimized', '1'],
+      ['changed copies', 'cpu', 'optimized', '3'],
+      ['original', 'cpu', 'not optimized', '1'],
+      ['rewritten', 'cpu', 'not optimized', '1'],
+      ['changed copies', 'cpu', 'not optimized', '1'],
     ]);
   });
 

@@ -31,17 +31,21 @@ export async function htmlReport(content: ReportContent): Promise<string> {
   const left = content.pictures.length - pictures.length;
   const { verification } = content;
   const placements = verification?.placements ?? [];
-  const sections: [string, string][] = [
-    ['summary', 'Summary'],
-    ...(verification ? [['checks', 'Checks'] as [string, string]] : []),
-    ['attentions', 'Attentions'],
-    ...(pictures.length > 0 ? [['pictures', 'Pictures'] as [string, string]] : []),
-    ...(lambdas ? [['lambda', 'Lambda'] as [string, string]] : []),
-    ...(errors ? [['errors', 'Errors'] as [string, string]] : []),
-    ...(placements.length > 0 ? [['placement', 'Placement'] as [string, string]] : []),
-    ['timings', 'Timings'],
-    ['origin', 'Files and options'],
-  ];
+  const sections = [
+    { id: 'summary', name: 'Summary', body: <Summary content={content} /> },
+    { id: 'checks', name: 'Checks', body: verification && <Checks report={verification} /> },
+    { id: 'attentions', name: 'Attentions', body: <Attentions content={content} /> },
+    {
+      id: 'pictures',
+      name: 'Pictures',
+      body: some(pictures) && <Pictures pictures={pictures} left={left} />,
+    },
+    { id: 'lambda', name: 'Lambda', body: lambdas && <Lambdas {...lambdas} /> },
+    { id: 'errors', name: 'Errors', body: errors && <Errors {...errors} /> },
+    { id: 'placement', name: 'Placement', body: some(placements) && <Placements placements={placements} /> },
+    { id: 'timings', name: 'Timings', body: <Times content={content} /> },
+    { id: 'origin', name: 'Files and options', body: <Origin content={content} /> },
+  ].filter(({ body }) => body);
   const title = `${printable(content.title)}: diffx ${content.command}`;
   const page = (
     <html lang="en">
@@ -60,7 +64,7 @@ export async function htmlReport(content: ReportContent): Promise<string> {
           <h1>{title}</h1>
           <nav aria-label="sections">
             <ul>
-              {sections.map(([id, name]) => (
+              {sections.map(({ id, name }) => (
                 <li>
                   <a href={`#${id}`}>{name}</a>
                 </li>
@@ -69,21 +73,16 @@ export async function htmlReport(content: ReportContent): Promise<string> {
           </nav>
         </header>
         <main id="content" tabIndex={-1}>
-          <Summary content={content} />
-          {verification && <Checks report={verification} />}
-          <Attentions content={content} />
-          {pictures.length > 0 && <Pictures pictures={pictures} left={left} />}
-          {lambdas && <Lambdas {...lambdas} />}
-          {errors && <Errors {...errors} />}
-          {placements.length > 0 && <Placements placements={placements} />}
-          <Times content={content} />
-          <Origin content={content} />
+          {sections.map(({ body }) => body)}
         </main>
-        <footer />
       </body>
     </html>
   );
   return `<!doctype html>\n${render(page)}\n`;
+}
+
+function some(list: readonly unknown[]): boolean {
+  return list.length > 0;
 }
 
 async function drawAll(pictures: readonly Picture[]): Promise<DrawnPicture[]> {

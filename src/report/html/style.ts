@@ -17,7 +17,7 @@ export const STYLE = `
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-header, main, footer { max-width: 1280px; margin: 0 auto; padding: 0 20px; }
+header, main { max-width: 1280px; margin: 0 auto; padding: 0 20px; }
 header { padding-top: 24px; }
 h1 { font-size: 26px; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 40px 0 12px; }
@@ -84,7 +84,7 @@ figcaption summary { padding: 0; }
 .drawing .edge.negative path { fill: none; }
 .drawing .edge.negative polygon { stroke: var(--negative-line); fill: var(--negative-line); }
 .drawing .box-input polygon, .drawing .box-output polygon { stroke: none; }
-footer { padding-bottom: 40px; }
+main { padding-bottom: 40px; }
 @media print {
   :root {
     color-scheme: light;

@@ -1,6 +1,5 @@
 import type { TensorComparison } from '../../verify/compare';
-import type { Placement } from '../../verify/placement';
-import type { Check, VerifyReport } from '../../verify/report';
+import type { Check, PlacementAtLevel, VerifyReport } from '../../verify/report';
 import type { Timing } from '../../verify/timings';
 import { count, duration, plural } from '../text';
 import { Name, Section, scientific, Table, type TableColumn, Verdict } from './parts';
@@ -109,15 +108,19 @@ function Outputs({ checks }: { checks: readonly Check[] }) {
   );
 }
 
+/** ONNX Runtime's own graph optimizations. */
+const LEVELS = { all: 'optimized', disabled: 'not optimized' } as const;
+
 /** Which nodes ran where, on each provider. */
-export function Placements({ placements }: { placements: readonly Placement[] }) {
+export function Placements({ placements }: { placements: readonly PlacementAtLevel[] }) {
   return (
     <Section id="placement" title="Placement">
-      <p>Read off ONNX Runtime's profile, with graph optimizations and without.</p>
-      {placements.map(({ provider, ran, fellBack }) => (
+      <p>Read off ONNX Runtime's profile.</p>
+      {placements.map(({ provider, optimization, ran, fellBack }) => (
         <details open={fellBack.some(({ computes }) => computes)}>
           <summary>
-            {provider}: {plural(ran, 'node')} ran there, {count(fellBack.length)} on the CPU
+            {provider}, {LEVELS[optimization]}: {plural(ran, 'node')} ran there, {count(fellBack.length)} on
+            the CPU
           </summary>
           <Table
             caption={`on the CPU instead of ${provider}`}
@@ -147,10 +150,7 @@ export function RunTimes({ timings }: { timings: readonly Timing[] }) {
       columns={[
         { title: 'model', cell: ({ model }) => (model === 'copy' ? 'changed copies' : model) },
         { title: 'on', cell: ({ provider }) => provider },
-        {
-          title: 'graph optimizations',
-          cell: ({ optimization }) => (optimization === 'all' ? 'as users run it' : 'none'),
-        },
+        { title: 'how', cell: ({ optimization }) => LEVELS[optimization] },
         { title: 'loads', number: true, cell: ({ loads }) => count(loads) },
         { title: 'loading', number: true, cell: ({ loadMilliseconds }) => duration(loadMilliseconds) },
         { title: 'runs', number: true, cell: ({ runs }) => count(runs) },
