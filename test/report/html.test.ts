@@ -182,6 +182,13 @@ test('attention that was not understood: exit 3, no model, and a page that says 
   expect(texts(page, '.notice.bad strong').length).toBe(1);
 });
 
+test('a model of one layer: nothing is said beside what the command says', () => {
+  const folder = workFolder(textBytes(ATTENTION));
+  const run = diffx(['rewrite', 'model.onnx', '--init', 'preserve', '--report', 'report.html'], folder);
+  expect([run.code, run.stderr]).toEqual([0, '']);
+  expect(pageIn(folder).querySelectorAll('#lambda [data-part=dot] path').length).toBe(2);
+});
+
 test('names out of a model are text, whatever they say', () => {
   const evil = '</style></svg><script>alert("1")</script>\\N&amp;<b>';
   const file = readModel(LLAMA);

@@ -59,7 +59,7 @@ export async function lambdaChart(layers: readonly DifferentialLayer[]): Promise
     symbol: { domain: ['lambda', 'lambda_init'], range: SYMBOLS },
     marks: [
       Plot.ruleY([0]),
-      Plot.line(points, { x: 'index', y: 'value', stroke: 'what', strokeOpacity: 0.5 }),
+      Plot.line(points, { x: 'index', y: 'value', z: 'what', stroke: 'what', strokeOpacity: 0.5 }),
       Plot.dot(points, {
         ...{ x: 'index', y: 'value', fill: 'what', symbol: 'what' },
         title: ({ path, what, value }) => `${path}: ${what} ${value}`,
