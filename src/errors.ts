@@ -255,12 +255,6 @@ export const errors = {
       `${path}: uses operator set ${opset}, diffx needs 13 or newer`,
       'Convert it with onnx.version_converter, or export it again.',
     ),
-  unsupportedWeights: (path: string, type: string) =>
-    usage(
-      'unsupported-weights',
-      `${path}: query and key weights of type ${type} are not supported`,
-      'Rewrite the model before it is quantized.',
-    ),
   noAttention: (path: string) =>
     new DiffxError(
       'no-attention',

@@ -1,6 +1,6 @@
 import { constantTensor, type Dataflow, type Shapes, tensorShape } from '../analyse';
 import type { Node, Value } from '../ir';
-import { DataType, type TensorProto } from '../onnx';
+import { DataType, isFloatType, type TensorProto } from '../onnx';
 
 /** How the columns of a projection lie in one of its stored tensors. */
 export type ColumnLayout =
@@ -68,6 +68,7 @@ function part(
 ): QuantizedPart | undefined {
   const value = node.inputs[index];
   const tensor = value && constantTensor(value);
+  if (role === 'scale' && !isFloatType(tensor?.dataType)) return undefined;
   return value && tensor ? { role, node, index, value, tensor, layout } : undefined;
 }
 

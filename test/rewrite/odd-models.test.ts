@@ -1,0 +1,91 @@
+/** Models that no exporter should write: a reason that is the user's to read, or a rewrite that leaves them as they are. */
+import { inspectModel } from '../../src/api/inspect';
+import { rewriteModel } from '../../src/api/rewrite';
+import { derive, encode, type ModelProto, parseModel, type TensorProto } from '../../src/onnx';
+import { ATTENTION, line, variant } from '../support/attention-text';
+import { randomFill } from '../support/fixtures';
+import { graphOf, modelPath, rewriteText, rewriteToBytes, textBytes, thrownBy } from '../support/models';
+import { expectClose, floatTensor, runModel } from '../support/run';
+
+function changed(change: (model: ModelProto) => ModelProto): string {
+  return modelPath(encode('ModelProto', change(parseModel(textBytes(ATTENTION)).proto)).read());
+}
+
+function withWeight(name: string, change: (tensor: TensorProto) => TensorProto): string {
+  return changed((model) => {
+    const graph = graphOf(model);
+    const initializer = graph.initializer.map((each) => (each.name === name ? change(each) : each));
+    return derive(model, { graph: derive(graph, { initializer }) });
+  });
+}
+
+const WEIGHT = 'layers.0.attn.q_proj.weight';
+
+describe('nodes that nobody needs', () => {
+  const text = variant(ATTENTION, [
+    [line('o_proj'), `${line('o_proj')}\n  ["unused"] log = Log (S)\n  ["unused2"] negative = Neg (raw)`],
+  ]);
+
+  test.each([{}, { splitHeads: true }])('stay with what they read: %j', async (settings) => {
+    const bytes = rewriteToBytes(modelPath(textBytes(text)), settings);
+    const nodes = graphOf(parseModel(bytes).proto).node.map(({ name }) => name);
+    expect(nodes).toEqual(expect.arrayContaining(['unused', 'unused2', 'scaled', 'scores']));
+    const x = floatTensor([2, 3, 8], randomFill(5)('x', 48));
+    const without = rewriteToBytes(modelPath(textBytes(ATTENTION)), settings);
+    const [given, expected] = [await runModel(bytes, { x }), await runModel(without, { x })];
+    expectClose(given['y'], expected['y'], 1e-6);
+  });
+});
+
+describe('weights', () => {
+  test.each([
+    ['of more elements than there are', [4096n, 8n]],
+    ['of more elements than a number counts', [9223372036854775807n, 8n]],
+    ['with a negative dimension', [-8n, 8n]],
+  ])('%s', (_, dims) => {
+    const model = withWeight(WEIGHT, (tensor) => derive(tensor, { dims }));
+    for (const run of [() => inspectModel(model), () => rewriteModel(model)]) {
+      const error = thrownBy(run);
+      expect(error).toMatchObject({ code: 'tensor-invalid', exitCode: 2 });
+      expect(error.message).toContain(WEIGHT);
+    }
+  });
+
+  test.each([
+    ['whole numbers', 'int32', 'int32[8, 8]', 6],
+    ['numbers of 8 bits', 'float8e4m3fn', 'uint8[8, 8]', 17],
+  ])('that are %s, cast to floats', (_, name, type, dataType) => {
+    const text = variant(ATTENTION, [
+      [`float[8, 8] "${WEIGHT}" = {...}`, `${type} "${WEIGHT}" = {${'1, '.repeat(63)}1}`],
+      [line('q_proj'), `["wide"] wq = Cast <to = 1> ("${WEIGHT}")\n["q_proj"] q = MatMul (x, wq)`],
+    ]);
+    const { proto } = parseModel(textBytes(text));
+    const graph = graphOf(proto);
+    const initializer = graph.initializer.map((each) =>
+      each.name === WEIGHT ? derive(each, { dataType }) : each,
+    );
+    const model = encode('ModelProto', derive(proto, { graph: derive(graph, { initializer }) })).read();
+    const error = thrownBy(() => rewriteModel(modelPath(model)));
+    expect(error).toMatchObject({ code: 'unrewritten', reasons: ['projection-form'] });
+    expect(error.message).toContain(`weights of type ${name}`);
+  });
+});
+
+test('values that are declared wider than any can be', () => {
+  const text = variant(ATTENTION, [
+    ['(float[B, S, 8] x)', '(float[B, S, 8] x, float[B, 2, S, 99999999999] V)'],
+    [line('v_heads'), ''],
+  ]);
+  const error = thrownBy(() => rewriteText(text));
+  expect(error).toMatchObject({ code: 'unrewritten', reasons: ['heads-unknown'] });
+});
+
+test('a node of the domain of diffx without its function', () => {
+  const text = variant(ATTENTION, [
+    ['"com.microsoft" : 1', '"com.microsoft" : 1, "ai.diffx" : 1'],
+    [line('o_proj'), `${line('o_proj')}\n  ["left"] z = ai.diffx.DifferentialAttention (y)`],
+  ]);
+  const error = thrownBy(() => rewriteText(text));
+  expect(error).toMatchObject({ code: 'already-differential', exitCode: 2 });
+  expect(error.message).toContain("'left'");
+});
