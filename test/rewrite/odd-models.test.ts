@@ -1,9 +1,9 @@
 /** Models that no exporter should write: a reason that is the user's to read, or a rewrite that leaves them as they are. */
 import { inspectModel } from '../../src/api/inspect';
 import { rewriteModel } from '../../src/api/rewrite';
-import { derive, encode, type ModelProto, parseModel, type TensorProto } from '../../src/onnx';
+import { derive, encode, type ModelProto, parseModel, readModel, type TensorProto } from '../../src/onnx';
 import { ATTENTION, line, variant } from '../support/attention-text';
-import { randomFill } from '../support/fixtures';
+import { openExport, randomFill } from '../support/fixtures';
 import { graphOf, modelPath, rewriteText, rewriteToBytes, textBytes, thrownBy } from '../support/models';
 import { expectClose, floatTensor, runModel } from '../support/run';
 
@@ -33,7 +33,7 @@ describe('nodes that nobody needs', () => {
     const x = floatTensor([2, 3, 8], randomFill(5)('x', 48));
     const without = rewriteToBytes(modelPath(textBytes(ATTENTION)), settings);
     const [given, expected] = [await runModel(bytes, { x }), await runModel(without, { x })];
-    expectClose(given['y'], expected['y'], 1e-6);
+    expectClose(given, expected, 1e-6);
   });
 });
 
@@ -69,6 +69,41 @@ describe('weights', () => {
     expect(error).toMatchObject({ code: 'unrewritten', reasons: ['projection-form'] });
     expect(error.message).toContain(`weights of type ${name}`);
   });
+});
+
+describe('weights in blocks of 4 bits', () => {
+  const { model } = openExport('llama-dec-ts17-sdpa+q4');
+  const { proto } = readModel(model);
+  const graph = graphOf(proto);
+
+  test.each(['block_size', 'N', 'K'])('whose %s is not that of what is stored', (attribute) => {
+    const node = graph.node.map((each) => {
+      const changed = each.attribute.map((a) =>
+        a.name === attribute ? derive(a, { i: (a.i ?? 0n) * 3n }) : a,
+      );
+      return each.opType === 'MatMulNBits' ? derive(each, { attribute: changed }) : each;
+    });
+    const broken = encode('ModelProto', derive(proto, { graph: derive(graph, { node }) })).read();
+    expect(thrownBy(() => rewriteModel(modelPath(broken)))).toMatchObject({ code: 'unrewritten' });
+  });
+});
+
+test('values of more heads than there are for any query', () => {
+  const text = `<ir_version: 10, opset_import: ["" : 23]>
+    g (float[B, S, 8] x) => (float[B, 2, S, 4] y) <
+      float[8, 8] wq = {...}, float[8, 8] wk = {...}, int64[4] heads = {0, 0, 2, 4}, int64[4] many = {1, 1000, 1, 4}
+    > {
+      q = MatMul (x, wq)
+      k = MatMul (x, wk)
+      q_BSHD = Reshape (q, heads)
+      k_BSHD = Reshape (k, heads)
+      Q = Transpose <perm = [0, 2, 1, 3]> (q_BSHD)
+      K = Transpose <perm = [0, 2, 1, 3]> (k_BSHD)
+      V = Reshape (x, many)
+      y = Attention (Q, K, V)
+    }`;
+  const error = thrownBy(() => rewriteText(text, { splitHeads: true }));
+  expect(error).toMatchObject({ code: 'unrewritten', reasons: ['heads-do-not-divide'] });
 });
 
 test('values that are declared wider than any can be', () => {
