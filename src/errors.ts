@@ -63,8 +63,7 @@ export const errors = {
       `internal error: ${reason}`,
       'This is a bug of diffx: run again with --debug and report what it prints.',
     ),
-  fileNotFound: (path: string) =>
-    usage('file-not-found', `${path}: no such file`, 'Check the path of the model.'),
+  fileNotFound: (path: string) => usage('file-not-found', `${path}: no such file`, 'Check the path.'),
   notAFile: (path: string) =>
     usage('not-a-file', `${path}: is a directory, not a model file`, 'Name the .onnx file inside it.'),
   unreadable: (path: string, reason: string) =>
@@ -118,7 +117,17 @@ export const errors = {
   externalDataInvalid: (tensor: string, reason: string) =>
     usage('external-data-invalid', `tensor '${tensor}': ${reason}`, 'Export the model again.'),
   unwritable: (path: string, reason: string) =>
-    usage('unwritable', `${path}: cannot be written (${reason})`, 'Choose another target with -o.'),
+    usage(
+      'unwritable',
+      `${path}: cannot be written (${reason})`,
+      'Make it possible, or choose another target.',
+    ),
+  noTemporaryFolder: (folder: string, reason: string) =>
+    usage(
+      'no-temporary-folder',
+      `${folder}: no folder for temporary files can be made there (${reason})`,
+      'Set TMPDIR to a folder that can be written to.',
+    ),
   notSafetensors: (path: string, reason: string) =>
     usage(
       'not-safetensors',
@@ -184,12 +193,11 @@ export const errors = {
     ),
   feedMismatch: (model: string, reason: string) =>
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
-  exists: (path: string, option = '-o') =>
-    usage(
-      'exists',
-      `${path}: exists already`,
-      `Use --force to overwrite it, or ${option} to write elsewhere.`,
-    ),
+  exists: (path: string) =>
+    usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or write elsewhere.'),
+  fileWanted: (option: string) => usage('file-wanted', `${option} -: not to standard output`, 'Name a file.'),
+  sameTarget: (path: string) =>
+    usage('same-target', `${path}: two files would be written there`, 'Give each of them a name of its own.'),
   unknownChoice: (option: string, given: string, known: readonly string[]) =>
     usage('unknown-choice', `${option} ${given}: not known`, `Choose one of ${known.join(', ')}.`),
   invalidNumber: (option: string, given: string, wanted: string) =>

@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { errors } from '../errors';
+import { temporaryFolder } from '../onnx/folders';
 import {
   type JobName,
   type JobResult,
@@ -39,7 +39,7 @@ export async function runJob<Name extends JobName>(
   listener: JobListener,
 ): Promise<Outcome> {
   // Whatever the job puts aside goes with this folder, however the process ends.
-  const scratch = mkdtempSync(path.join(tmpdir(), 'diffx-'));
+  const scratch = temporaryFolder('diffx-');
   const folders = new Set<string>();
   const cleanUp = () => {
     for (const folder of folders) removeTemporaries(folder);

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { getSystemErrorMap } from 'node:util';
 import { DiffxError, errors } from '../errors';
+import { writing } from '../onnx/file-errors';
 import { TEMPORARY } from './job';
 
 /**
@@ -15,11 +15,7 @@ export class Stage {
 
   constructor(readonly target: string) {
     const parent = path.dirname(target);
-    try {
-      this.#folder = fs.mkdtempSync(path.join(parent, TEMPORARY));
-    } catch (error) {
-      throw errors.unwritable(target, reasonOf(error));
-    }
+    this.#folder = writing(target, () => fs.mkdtempSync(path.join(parent, TEMPORARY)));
     this.path = path.join(this.#folder, path.basename(target));
   }
 
@@ -48,20 +44,11 @@ export class Stage {
     for (const name of [...names, path.basename(this.target)]) {
       const to = path.join(folder, name);
       if (!force && fs.existsSync(to)) throw errors.exists(to);
-      try {
-        fs.renameSync(path.join(this.#folder, name), to);
-      } catch (error) {
-        throw errors.unwritable(to, reasonOf(error));
-      }
+      writing(to, () => fs.renameSync(path.join(this.#folder, name), to));
     }
   }
 
   discard(): void {
     fs.rmSync(this.#folder, { recursive: true, force: true });
   }
-}
-
-function reasonOf(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
 }

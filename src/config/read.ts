@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { errors } from '../errors';
+import { reasonOf } from '../onnx/file-errors';
 import { issueText } from './issues';
 import { CONVERTER_KEY_NAMES, CONVERTER_SWITCHES, KEYS, type Kind, SCHEMAS, type Settings } from './schema';
 import { misspelt } from './suggest';
@@ -55,9 +56,9 @@ function readText(file: string): string {
   try {
     return fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw errors.configNotFound(file);
-    throw errors.unreadable(file, code === 'EISDIR' ? 'it is a folder' : message);
+    throw errors.unreadable(file, reasonOf(error));
   }
 }
 

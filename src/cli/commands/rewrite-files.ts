@@ -1,7 +1,7 @@
-import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { ConfigFile, Settings } from '../../config';
 import { DiffxError, errors } from '../../errors';
+import { isFolder, namesIn } from '../../onnx/folders';
 import type { RewriteCommandOptions } from './rewrite';
 import { hasWorkingConfig } from './working-config';
 
@@ -81,11 +81,11 @@ function warningsOf({ path: file, settings }: ConfigFile, options: RewriteComman
  * @throws DiffxError file-not-found, no-model
  */
 export function modelOf(baseModel: string): string {
-  if (!fs.statSync(baseModel, { throwIfNoEntry: false })?.isDirectory()) return baseModel;
-  const models = fs.readdirSync(baseModel).filter((name) => name.endsWith('.onnx'));
+  if (!isFolder(baseModel)) return baseModel;
+  const models = namesIn(baseModel).filter((name) => name.endsWith('.onnx'));
   const [only, ...others] = models;
   const name = others.length === 0 ? only : models.find((each) => each === 'model.onnx');
-  if (name === undefined) throw errors.noModel(baseModel, models.sort());
+  if (name === undefined) throw errors.noModel(baseModel, models);
   return path.join(baseModel, name);
 }
 

@@ -188,9 +188,7 @@ function refuseContradictions(
     contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
   if (typed.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
-  const { saveWeights, output } = options;
-  if (saveWeights !== undefined && output !== undefined && path.resolve(saveWeights) === path.resolve(output))
-    contradicts(`-o ${output}`, `--save-weights ${saveWeights}`, 'they are one file');
+  if (options.saveWeights === '-') throw errors.fileWanted('--save-weights');
   if (typed.output !== undefined && typed.outputDir !== undefined)
     contradicts('--output', '--output-dir', 'there is one place to write to');
   if (typed.stripPrefix !== undefined && options.saveWeights === undefined)

@@ -77,6 +77,7 @@ export function addVerify(program: Command, submit: Submit): void {
       const { json, quiet, debug, ...settings } = options;
       const { atol = 0, rtol = 0, seed = 0 } = settings;
       settleProviders(settings);
+      if (settings.junit === '-') throw errors.fileWanted('--junit');
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
       if (rtol < 0) throw errors.invalidNumber('--rtol', String(rtol), TOLERANCE);
       if (!Number.isSafeInteger(seed) || seed < 0) throw errors.invalidNumber('--seed', String(seed), SEED);

@@ -1,5 +1,5 @@
-import * as fs from 'node:fs';
 import type { Settings } from '../../config';
+import { namesIn } from '../../onnx/folders';
 
 /**
  * What the `diffx.config` file of the working directory says; nothing where there is none. The reader is loaded only
@@ -24,5 +24,5 @@ export async function fileSettings(config: string | undefined): Promise<Settings
 }
 
 export function hasWorkingConfig(): boolean {
-  return fs.readdirSync('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
+  return namesIn('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
 }

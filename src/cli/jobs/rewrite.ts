@@ -6,9 +6,9 @@ import type { Before } from '../../api/debug';
 import { describeMiss } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
 import { type WeightsFile, weightsOf } from '../../api/weights';
-import { errors } from '../../errors';
-import { memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
-import { isStream } from '../../onnx/atomic';
+import { checkTargets, isStream, memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
+import { writing } from '../../onnx/file-errors';
+import { temporaryFolder } from '../../onnx/folders';
 import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -34,8 +34,7 @@ serve<'rewrite'>(async (job, ui) => {
     ...(job.saveWeights === undefined ? [] : [job.saveWeights]),
     ...(job.config ? [job.config.path] : []),
   ];
-  const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
-  if (taken !== undefined) throw errors.exists(taken);
+  checkTargets(targets, job.force);
   const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
   const output = rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) });
@@ -84,7 +83,7 @@ async function lookAfter(
   const { debugAfter } = await import('../../api/debug.js');
   if (toFile) return debugAfter(job.output, before);
   // The folder goes with the process.
-  const copy = path.join(fs.mkdtempSync(path.join(tmpdir(), 'debug-')), path.basename(job.input));
+  const copy = path.join(temporaryFolder('debug-'), path.basename(job.input));
   writeRewritten(output, copy, false);
   return debugAfter(copy, before);
 }
@@ -111,11 +110,7 @@ async function inFolder<T extends VerifyReport | undefined>(
 
 /** The first folder that had to be made; undefined where it was there. */
 function newFolder(folder: string): string | undefined {
-  try {
-    return fs.mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw errors.unwritable(folder, (error as Error).message);
-  }
+  return writing(folder, () => fs.mkdirSync(folder, { recursive: true }));
 }
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {

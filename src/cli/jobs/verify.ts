@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
 import { verifyModels } from '../../api/verify';
-import { errors } from '../../errors';
-import { memoryBytes, writeFiles } from '../../onnx';
+import { checkTargets, memoryBytes, writeFiles } from '../../onnx';
 import { junitXml } from '../../report/junit';
 import { verificationText } from '../../report/verification-text';
 import { plainError } from '../plain-error';
@@ -10,7 +8,7 @@ import { verdict } from '../verdict';
 
 serve<'verify'>(
   async ({ original, rewritten, atol, rtol, junit, force, ...settings }, { phase, width, style }) => {
-    if (junit !== undefined && !force && existsSync(junit)) throw errors.exists(junit);
+    if (junit !== undefined) checkTargets([junit], force);
     phase(`verifying ${rewritten}`);
     const report = await verifyModels(original, rewritten, {
       ...settings,
