@@ -193,8 +193,13 @@ export const errors = {
     ),
   feedMismatch: (model: string, reason: string) =>
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
-  exists: (path: string) =>
-    usage('exists', `${path}: exists already`, 'Use --force to overwrite it, or write elsewhere.'),
+  /** @param option that chooses another place */
+  exists: (path: string, option?: string) =>
+    usage(
+      'exists',
+      `${path}: exists already`,
+      `Use --force to overwrite it, or ${option === undefined ? '' : `${option} to `}write elsewhere.`,
+    ),
   fileWanted: (option: string) => usage('file-wanted', `${option} -: not to standard output`, 'Name a file.'),
   sameTarget: (path: string) =>
     usage('same-target', `${path}: two files would be written there`, 'Give each of them a name of its own.'),
@@ -214,6 +219,18 @@ export const errors = {
     usage('contradiction', `${first} and ${second} exclude each other: ${why}`, remedy),
   configNotFound: (path: string) =>
     usage('config-not-found', `${path}: no such file`, 'Check the path behind --config.'),
+  noBaseModel: (config: string) =>
+    usage(
+      'no-base-model',
+      `${config}: base_model is missing, and the command line names no model`,
+      'Set base_model to the ONNX model or the folder that holds it.',
+    ),
+  baseModelNotFound: (baseModel: string) =>
+    usage(
+      'file-not-found',
+      `base_model ${baseModel}: no such file or folder`,
+      'Name the exported ONNX model, or the folder that holds it: diffx downloads and exports nothing.',
+    ),
   noModel: (folder: string, models: readonly string[]) =>
     usage(
       'no-model',

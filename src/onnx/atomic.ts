@@ -48,23 +48,24 @@ export function isStream(target: string): boolean {
 
 /**
  * Checks targets before the work begins whose result they shall hold.
+ * @param option of the command line that chooses them, for the message
  * @throws exists unless `force`, sameTarget, unwritable
  */
-export function checkTargets(targets: readonly string[], force: boolean): void {
-  for (const target of targets) checkTarget(target, force);
+export function checkTargets(targets: readonly string[], force: boolean, option?: string): void {
+  for (const target of targets) checkTarget(target, force, option);
   const files = targets.filter((target) => !isStream(target)).map((target) => path.resolve(target));
   const twice = files.find((file, index) => files.indexOf(file) !== index);
   if (twice !== undefined) throw errors.sameTarget(twice);
 }
 
-function checkTarget(target: string, force: boolean): void {
+function checkTarget(target: string, force: boolean, option: string | undefined): void {
   writing(target, () => {
     if (fs.statSync(target, { throwIfNoEntry: false })?.isDirectory()) {
       throw errors.unwritable(target, 'it is a folder');
     }
     if (isStream(target)) return;
     const taken = fs.lstatSync(target, { throwIfNoEntry: false }) !== undefined;
-    if (taken && !force) throw errors.exists(target);
+    if (taken && !force) throw errors.exists(target, option);
   });
 }
 

@@ -257,13 +257,10 @@ describe('paths that the file system refuses', () => {
     expectFailure(diffx(args, folder), { exit: 2, says }, folder, ['circle', 'model.onnx']);
   });
 
-  test.each(['base_model', 'output_dir'])('%s that is no name', (key) => {
+  test('an output_dir that is no name', () => {
     const folder = workFolder();
-    fs.writeFileSync(path.join(folder, 'c.yml'), `base_model: model.onnx\n`);
-    const text =
-      key === 'base_model' ? 'base_model: "a\\0b"\n' : 'base_model: model.onnx\noutput_dir: "a\\0b"\n';
-    fs.writeFileSync(path.join(folder, 'c.yml'), text);
-    const says = /a\\x00b.*: cannot be (read|written) \(no file can have this name\)/;
+    fs.writeFileSync(path.join(folder, 'c.yml'), 'base_model: model.onnx\noutput_dir: "a\\0b"\n');
+    const says = /a\\x00b.*: cannot be written \(no file can have this name\)/;
     const run = diffx(['rewrite', '--config', 'c.yml'], folder);
     expectFailure(run, { exit: 2, says }, folder, ['c.yml', 'model.onnx']);
   });

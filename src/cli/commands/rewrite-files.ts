@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import * as path from 'node:path';
 import type { ConfigFile, Settings } from '../../config';
 import { DiffxError, errors } from '../../errors';
@@ -77,10 +78,24 @@ function warningsOf({ path: file, settings }: ConfigFile, options: RewriteComman
 }
 
 /**
- * The model that `base_model` means: a file, or the model of a folder.
- * @throws DiffxError file-not-found, no-model
+ * The model of a command: the one that is named, or what `base_model` of a configuration file means, a file or the model
+ * of a folder.
+ * @param config the file of `--config`, if there is one
+ * @throws DiffxError command-line, no-base-model, file-not-found, no-model
  */
-export function modelOf(baseModel: string): string {
+export function modelOf(
+  named: string | undefined,
+  baseModel: string | undefined,
+  command: string,
+  config: string | undefined,
+): string {
+  if (named !== undefined) return named;
+  if (baseModel === undefined) {
+    throw config === undefined
+      ? errors.commandLine("missing required argument 'model'", command)
+      : errors.noBaseModel(config);
+  }
+  if (!existsSync(baseModel)) throw errors.baseModelNotFound(baseModel);
   if (!isFolder(baseModel)) return baseModel;
   const models = namesIn(baseModel).filter((name) => name.endsWith('.onnx'));
   const [only, ...others] = models;

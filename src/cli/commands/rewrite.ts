@@ -86,8 +86,7 @@ export function addRewrite(program: Command, submit: Submit): void {
       const { options, baseModel, config, files, warnings } = await layered(given);
       naming(files, () => refuseContradictions(options, given, command));
       if (options.output === '-' && isatty(1)) throw errors.terminal();
-      const model = input ?? (baseModel === undefined ? undefined : modelOf(baseModel));
-      if (model === undefined) throw errors.commandLine("missing required argument 'model'", 'diffx rewrite');
+      const model = modelOf(input, baseModel, 'diffx rewrite', config?.path);
       const job = { ...toJob(model, options), warnings, debug: given.debug ?? false };
       // The job does so too; here it is said before the compiler is loaded.
       naming(files, () => resolveOptions(job));

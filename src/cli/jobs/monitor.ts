@@ -7,7 +7,7 @@ import { serve } from '../serve';
 
 serve<'monitor'>(async ({ model, logDir, force, ...settings }, ui) => {
   const started = performance.now();
-  checkTargets(logFiles(logDir), force);
+  checkTargets(logFiles(logDir), force, '--log-dir');
   ui.phase(`reading ${model}`);
   const onStep = (step: number, of: number) => ui.phase(`step ${step} of ${of}`);
   const report = await monitorModel(model, { ...settings, onStep });

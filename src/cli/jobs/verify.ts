@@ -8,7 +8,7 @@ import { verdict } from '../verdict';
 
 serve<'verify'>(
   async ({ original, rewritten, atol, rtol, junit, force, ...settings }, { phase, width, style }) => {
-    if (junit !== undefined) checkTargets([junit], force);
+    if (junit !== undefined) checkTargets([junit], force, '--junit');
     phase(`verifying ${rewritten}`);
     const report = await verifyModels(original, rewritten, {
       ...settings,
