@@ -65,7 +65,7 @@ export const errors = {
     ),
   fileNotFound: (path: string) => usage('file-not-found', `${path}: no such file`, 'Check the path.'),
   notAFile: (path: string) =>
-    usage('not-a-file', `${path}: is a directory, not a model file`, 'Name the .onnx file inside it.'),
+    usage('not-a-file', `${path}: is a directory, not a file`, 'Name the file inside it.'),
   unreadable: (path: string, reason: string) =>
     usage('unreadable', `${path}: cannot be read (${reason})`, 'Check the permissions of the file.'),
   notAModel: (path: string, reason: string) =>
@@ -345,11 +345,11 @@ export const errors = {
       `${path}: '${key}' has shape [${shape.join(', ')}], '${parameter}' needs [${wanted.join(', ')}]`,
       'The checkpoint belongs to another model, or to other --split-heads, --sublayer-norm or --preset.',
     ),
-  wrongType: (where: string, type: number) =>
+  wrongType: (where: string, type: string) =>
     usage(
       'wrong-type',
-      `${where}: has element type ${type}, not a floating-point type`,
-      'Give a checkpoint of floating-point weights.',
+      `${where}: has element type ${type}`,
+      'Give a checkpoint in float32, float64, float16 or bfloat16.',
     ),
   noPlace: (path: string, key: string, why: string) =>
     usage(
