@@ -24,6 +24,10 @@ export interface ProfileFolder {
   discard(): void;
 }
 
+/**
+ * Makes a folder for a profile; whoever made it collects or discards it.
+ * @throws noTemporaryFolder
+ */
 export function makeProfileFolder(): ProfileFolder {
   const folder = temporaryFolder('diffx-profile-');
   const discard = () => rmSync(folder, { recursive: true, force: true });

@@ -88,6 +88,36 @@ describe('weights in blocks of 4 bits', () => {
   });
 });
 
+describe('weights in blocks of 2 bits', () => {
+  const quantized = (name: string) =>
+    `["${name}_proj"] ${name} = com.microsoft.MatMulNBits <K = 8, N = 8, bits = 2, block_size = 16> (x, ${name}_b, ${name}_s)`;
+  const text = variant(ATTENTION, [
+    [line('q_proj'), quantized('q')],
+    [line('k_proj'), quantized('k')],
+    [
+      '  float scale',
+      '  uint8[8, 1, 4] q_b = {...}, float[8] q_s = {...}, uint8[8, 1, 4] k_b = {...}, float[8] k_s = {...},\n  float scale',
+    ],
+  ]);
+  const bytes = textBytes(text, (_, count) => Array.from({ length: count }, (__, index) => index % 3));
+
+  test.each(['random', 'zero'])('are not written anew: %s', (init) => {
+    const error = thrownBy(() => rewriteModel(modelPath(bytes), { init }));
+    expect(error).toMatchObject({ code: 'unrewritten', reasons: ['projection-form'] });
+    expect(error.message).toContain('2 bits, which --init mirror and preserve copy');
+  });
+
+  test('are copied', () => {
+    const { model } = rewriteModel(modelPath(bytes), { init: 'mirror' });
+    const stored = (end: string) => {
+      const value = [...model.graph.values.values()].find(({ name }) => name.endsWith(end));
+      return value?.initializer && model.bytes(value.initializer);
+    };
+    expect(stored('q2_proj.weight')).toEqual(stored('q_b'));
+    expect(stored('q2_proj.weight')).toBeDefined();
+  });
+});
+
 test('values of more heads than there are for any query', () => {
   const text = `<ir_version: 10, opset_import: ["" : 23]>
     g (float[B, S, 8] x) => (float[B, 2, S, 4] y) <

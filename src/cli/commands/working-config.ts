@@ -23,6 +23,7 @@ export async function fileSettings(config: string | undefined): Promise<Settings
   return { ...below, ...readConfig(config, 'axolotl').settings };
 }
 
+/** Whether the working directory has a `diffx.config` file. Looks at names alone, so that none is loaded for nothing. */
 export function hasWorkingConfig(): boolean {
   return namesIn('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
 }
