@@ -133,6 +133,7 @@ describe('options', () => {
     '--init preserve --sublayer-norm',
     '--sublayer-norm --no-sublayer-norm',
     '--norm-eps 1e-6 --no-sublayer-norm',
+    '--norm-eps 1e-6 --init preserve',
     '--json -o -',
   ];
   test.each(contradictions)('%s', (options) => {
@@ -319,11 +320,17 @@ describe('a full disk', () => {
   const disk = path.join(workFolder(null), 'disk');
   fs.mkdirSync(disk);
   // Only root may mount; where that is not allowed, /dev/full above stands for it.
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', disk], { encoding: 'utf8' });
+  const tryMount = () =>
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', disk], { encoding: 'utf8' });
+  const umount = () => spawnSync('umount', [disk]);
+  const mount = tryMount();
   const mounted = mount.status === 0;
-  afterAll(() => {
-    if (mounted) spawnSync('umount', [disk]);
-  });
+  // Not before a test of these runs: where none is chosen, nobody would take it away.
+  if (mounted) {
+    umount();
+    beforeAll(tryMount);
+    afterAll(umount);
+  }
   const why = mounted ? '' : ` (skipped: ${(mount.stderr || mount.error?.message || 'no mount').trim()})`;
   (mounted ? test : test.skip).each([[], ['--verify']])(`leaves nothing behind: %j${why}`, (...options) => {
     const folder = workFolder();

@@ -62,7 +62,7 @@ function over(lower: RewriteCommandOptions, upper: RewriteCommandOptions): Rewri
     for (const name of ['init', 'zeroInit', 'mirrorWeights']) gone.add(name);
   }
   if (upper.output !== undefined || upper.outputDir !== undefined) gone.add('output').add('outputDir');
-  if (upper.sublayerNorm === false) gone.add('normEps');
+  if (upper.sublayerNorm === false || upper.init === 'preserve') gone.add('normEps');
   const kept = Object.entries(lower).filter(([name]) => !gone.has(name));
   return { ...Object.fromEntries(kept), ...upper };
 }

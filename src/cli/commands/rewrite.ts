@@ -172,7 +172,7 @@ function refuseContradictions(
   typed: RewriteCommandOptions,
   command: Command,
 ): void {
-  const { init, zeroInit, mirrorWeights, normEps, sublayerNorm } = options;
+  const { init, zeroInit, mirrorWeights } = options;
   const contradicts = (first: string, second: string, why: string) => {
     throw errors.contradiction(first, second, why);
   };
@@ -183,8 +183,6 @@ function refuseContradictions(
     contradicts('--mirror-weights', `--init ${init}`, once);
   if (NORM_OPTIONS.every((name) => command.getOptionValue(given(name))))
     contradicts('--sublayer-norm', '--no-sublayer-norm', 'there is a norm or there is none');
-  if (normEps !== undefined && sublayerNorm === false)
-    contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
   if (typed.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
   if (options.saveWeights === '-') throw errors.fileWanted('--save-weights');
