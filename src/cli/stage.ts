@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { DiffxError, errors } from '../errors';
+import { DiffxError } from '../errors';
+import { type Output, writeFiles } from '../onnx';
 import { writing } from '../onnx/file-errors';
 import { TEMPORARY } from './job';
 
@@ -37,15 +38,18 @@ export class Stage {
     });
   }
 
-  /** Moves all files to the target's folder, the model last: it must never stand there without its weights. */
-  publish(force: boolean): void {
-    const folder = path.dirname(this.target);
-    const names = fs.readdirSync(this.#folder).filter((name) => name !== path.basename(this.target));
-    for (const name of [...names, path.basename(this.target)]) {
-      const to = path.join(folder, name);
-      if (!force && fs.existsSync(to)) throw errors.exists(to);
-      writing(to, () => fs.renameSync(path.join(this.#folder, name), to));
-    }
+  /**
+   * Moves all files to the target's folder, the model last: it must never stand there without its weights.
+   * @param beside other files, which appear with them or not at all
+   */
+  publish(force: boolean, beside: readonly Output[]): void {
+    const model = path.basename(this.target);
+    const names = fs.readdirSync(this.#folder).filter((name) => name !== model);
+    const staged = [...names, model].map((name) => ({
+      path: path.join(path.dirname(this.target), name),
+      staged: path.join(this.#folder, name),
+    }));
+    writeFiles([...beside, ...staged], force);
   }
 
   discard(): void {

@@ -13,6 +13,12 @@ export interface Output {
   readonly makeFolder?: boolean;
 }
 
+/** An output that has been written elsewhere on the same disk, and is moved. */
+export interface StagedOutput {
+  readonly path: string;
+  readonly staged: string;
+}
+
 /**
  * Writes files under temporary names beside their targets and renames them when all are complete. If anything fails
  * the targets are as they were and nothing is left behind. A target may be one of the files that are read. Devices and
@@ -20,22 +26,25 @@ export interface Output {
  * @param outputs in the order in which they shall appear
  * @throws exists unless `force`, sameTarget, unwritable
  */
-export function writeFiles(outputs: readonly Output[], force: boolean): void {
+export function writeFiles(outputs: readonly (Output | StagedOutput)[], force: boolean): void {
   checkTargets(
     outputs.map((output) => output.path),
     force,
   );
-  const streams = outputs.filter((output) => isStream(output.path));
+  const streams: Output[] = [];
   const steps: Step[] = [];
   try {
-    for (const output of outputs) if (!streams.includes(output)) steps.push(prepare(output));
+    for (const output of outputs) {
+      if ('bytes' in output && isStream(output.path)) streams.push(output);
+      else steps.push(prepare(output));
+    }
     for (const step of steps) publish(step, step === steps.at(-1) && streams.length === 0);
     for (const stream of streams) writeTo(stream.path, 'w', stream);
   } catch (error) {
     for (const step of steps.reverse()) undo(step);
     throw error;
   }
-  for (const step of steps) fs.rmSync(previousOf(step), { force: true });
+  for (const step of steps) fs.rmSync(step.previous, { force: true });
 }
 
 /** Whether a path leads to a device or a pipe, such as /dev/stdout. */
@@ -72,21 +81,29 @@ function checkTarget(target: string, force: boolean, option: string | undefined)
 /** One file on its way. */
 interface Step {
   readonly target: string;
+  /** Where the new file waits until all are complete. */
   readonly temporary: string;
+  /** Where the file that was there before waits until all is done. */
+  readonly previous: string;
   /** The first folder that had to be made for it. */
   readonly folder: string | undefined;
   published: boolean;
 }
 
-function prepare(output: Output): Step {
-  const parent = path.dirname(output.path);
+function prepare(output: Output | StagedOutput): Step {
+  const target = output.path;
+  const parent = path.dirname(target);
+  const temporary = path.join(parent, `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`);
+  const step = { target, previous: `${temporary}.old`, published: false };
+  if ('staged' in output) return { ...step, temporary: output.staged, folder: undefined };
   const make = () => fs.mkdirSync(parent, { recursive: true });
-  const step: Step = {
-    target: output.path,
-    temporary: path.join(parent, `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`),
-    folder: output.makeFolder ? writing(output.path, make) : undefined,
-    published: false,
-  };
+  return written(
+    { ...step, temporary, folder: output.makeFolder ? writing(target, make) : undefined },
+    output,
+  );
+}
+
+function written(step: Step, output: Output): Step {
   try {
     writeTo(step.temporary, 'wx', output);
   } catch (error) {
@@ -100,20 +117,14 @@ function prepare(output: Output): Step {
 function publish(step: Step, last: boolean): void {
   writing(step.target, () => {
     // A second name for the old file: the target is never missing.
-    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, previousOf(step));
+    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, step.previous);
     fs.renameSync(step.temporary, step.target);
     step.published = true;
   });
 }
 
-/** Where the file that was there before waits until all is done. */
-function previousOf(step: Step): string {
-  return `${step.temporary}.old`;
-}
-
 function undo(step: Step): void {
-  const { target, temporary, folder, published } = step;
-  const previous = previousOf(step);
+  const { target, temporary, previous, folder, published } = step;
   fs.rmSync(temporary, { force: true });
   if (published && fs.existsSync(previous)) fs.renameSync(previous, target);
   else if (published) fs.rmSync(target, { force: true });

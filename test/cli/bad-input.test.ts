@@ -232,6 +232,18 @@ test('two files that would be one', () => {
   }
 });
 
+test('a checkpoint where the side file of the model goes', () => {
+  const { model } = openExport('llama-dec-ts17-sdpa+external');
+  const folder = workFolder(model);
+  const [side = ''] = readModel(model).externalFiles;
+  fs.copyFileSync(path.join(path.dirname(model), side), path.join(folder, side));
+  for (const verify of [[], ['--verify']]) {
+    const run = diffx(['rewrite', 'model.onnx', '--save-weights', 'model.diff.onnx.data', ...verify], folder);
+    const says = /model\.diff\.onnx\.data: two files would be written there/;
+    expectFailure(run, { exit: 2, says }, folder, [side, 'model.onnx']);
+  }
+});
+
 test('a checkpoint does not go to standard output', () => {
   const folder = workFolder();
   const says = /-: not to standard output/;

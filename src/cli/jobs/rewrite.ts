@@ -155,8 +155,7 @@ async function writeVerified(
     };
     if (!report.passed) return report;
     if (toFile) {
-      writeFiles(beside, job.force);
-      stage.publish(job.force);
+      stage.publish(job.force, beside);
     } else {
       write(output, job, beside, ui);
     }
