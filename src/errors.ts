@@ -260,6 +260,12 @@ export const errors = {
     ),
   configValue: (place: string, key: string, reason: string) =>
     usage('config-value', `${place}: ${key}: ${reason}`, 'Correct the value in the file.'),
+  nameTaken: (path: string, option: string, name: string) =>
+    usage(
+      'name-taken',
+      `${path}: ${option} adds the input '${name}', and something of the model is called so already`,
+      `Rename it, or leave ${option} out.`,
+    ),
   needs: (option: string, other: string) =>
     usage('needs', `${option} needs ${other}`, `Give ${other} as well, or leave ${option} out.`),
   oddHeads: (path: string, heads: number, kvHeads: number) =>
