@@ -2,10 +2,14 @@ import type { Graph, Model, Node, Value } from '../src/ir';
 import { dependencies } from '../src/ir';
 import type { Cleanup } from '../src/rewrite/run';
 
-/** What a graph does not need for its outputs. Nodes without outputs that anyone names are dead too. */
-function deadNodes(graph: Graph): Set<Node> {
-  const live = new Set<Node>();
-  const open: Value[] = [...graph.outputs];
+/**
+ * What a graph does not need for its outputs. Nodes without outputs that anyone names are dead too.
+ * @param keep nodes that stay, with all that they read
+ */
+function deadNodes(graph: Graph, keep: ReadonlySet<Node> = new Set()): Set<Node> {
+  const kept = graph.nodes.filter((node) => keep.has(node));
+  const live = new Set<Node>(kept);
+  const open: Value[] = [...graph.outputs, ...kept.flatMap((node) => [...dependencies(node)])];
   for (let value = open.pop(); value; value = open.pop()) {
     const node = value.scope === graph ? value.producer : undefined;
     if (!node || live.has(node)) continue;
@@ -29,7 +33,7 @@ export const removeDeadNodes: Cleanup = {
 
 function removeFrom(model: Model, keep: ReadonlySet<Node>): void {
   for (const graph of [...model.scopes()]) {
-    const dead = [...deadNodes(graph)].filter((node) => !keep.has(node));
+    const dead = [...deadNodes(graph, keep)];
     const constants = new Set<Value>();
     for (const node of dead.reverse()) {
       for (const input of node.inputs) if (input?.isInitializer) constants.add(input);

@@ -63,10 +63,9 @@ export const errors = {
       `internal error: ${reason}`,
       'This is a bug of diffx: run again with --debug and report what it prints.',
     ),
-  fileNotFound: (path: string) =>
-    usage('file-not-found', `${path}: no such file`, 'Check the path of the model.'),
+  fileNotFound: (path: string) => usage('file-not-found', `${path}: no such file`, 'Check the path.'),
   notAFile: (path: string) =>
-    usage('not-a-file', `${path}: is a directory, not a model file`, 'Name the .onnx file inside it.'),
+    usage('not-a-file', `${path}: is a directory, not a file`, 'Name the file inside it.'),
   unreadable: (path: string, reason: string) =>
     usage('unreadable', `${path}: cannot be read (${reason})`, 'Check the permissions of the file.'),
   notAModel: (path: string, reason: string) =>
@@ -118,7 +117,17 @@ export const errors = {
   externalDataInvalid: (tensor: string, reason: string) =>
     usage('external-data-invalid', `tensor '${tensor}': ${reason}`, 'Export the model again.'),
   unwritable: (path: string, reason: string) =>
-    usage('unwritable', `${path}: cannot be written (${reason})`, 'Choose another target with -o.'),
+    usage(
+      'unwritable',
+      `${path}: cannot be written (${reason})`,
+      'Make it possible, or choose another target.',
+    ),
+  noTemporaryFolder: (folder: string, reason: string) =>
+    usage(
+      'no-temporary-folder',
+      `${folder}: no folder for temporary files can be made there (${reason})`,
+      'Set TMPDIR to a folder that can be written to.',
+    ),
   notSafetensors: (path: string, reason: string) =>
     usage(
       'not-safetensors',
@@ -184,12 +193,16 @@ export const errors = {
     ),
   feedMismatch: (model: string, reason: string) =>
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),
-  exists: (path: string, option = '-o') =>
+  /** @param option that chooses another place */
+  exists: (path: string, option?: string) =>
     usage(
       'exists',
       `${path}: exists already`,
-      `Use --force to overwrite it, or ${option} to write elsewhere.`,
+      `Use --force to overwrite it, or ${option === undefined ? '' : `${option} to `}write elsewhere.`,
     ),
+  fileWanted: (option: string) => usage('file-wanted', `${option} -: not to standard output`, 'Name a file.'),
+  sameTarget: (path: string) =>
+    usage('same-target', `${path}: two files would be written there`, 'Give each of them a name of its own.'),
   unknownChoice: (option: string, given: string, known: readonly string[]) =>
     usage('unknown-choice', `${option} ${given}: not known`, `Choose one of ${known.join(', ')}.`),
   invalidNumber: (option: string, given: string, wanted: string) =>
@@ -206,6 +219,18 @@ export const errors = {
     usage('contradiction', `${first} and ${second} exclude each other: ${why}`, remedy),
   configNotFound: (path: string) =>
     usage('config-not-found', `${path}: no such file`, 'Check the path behind --config.'),
+  noBaseModel: (config: string) =>
+    usage(
+      'no-base-model',
+      `${config}: base_model is missing, and the command line names no model`,
+      'Set base_model to the ONNX model or the folder that holds it.',
+    ),
+  baseModelNotFound: (baseModel: string) =>
+    usage(
+      'file-not-found',
+      `base_model ${baseModel}: no such file or folder`,
+      'Name the exported ONNX model, or the folder that holds it: diffx downloads and exports nothing.',
+    ),
   noModel: (folder: string, models: readonly string[]) =>
     usage(
       'no-model',
@@ -235,6 +260,12 @@ export const errors = {
     ),
   configValue: (place: string, key: string, reason: string) =>
     usage('config-value', `${place}: ${key}: ${reason}`, 'Correct the value in the file.'),
+  nameTaken: (path: string, option: string, name: string) =>
+    usage(
+      'name-taken',
+      `${path}: ${option} adds the input '${name}', and something of the model is called so already`,
+      `Rename it, or leave ${option} out.`,
+    ),
   needs: (option: string, other: string) =>
     usage('needs', `${option} needs ${other}`, `Give ${other} as well, or leave ${option} out.`),
   oddHeads: (path: string, heads: number, kvHeads: number) =>
@@ -254,12 +285,6 @@ export const errors = {
       'opset-too-old',
       `${path}: uses operator set ${opset}, diffx needs 13 or newer`,
       'Convert it with onnx.version_converter, or export it again.',
-    ),
-  unsupportedWeights: (path: string, type: string) =>
-    usage(
-      'unsupported-weights',
-      `${path}: query and key weights of type ${type} are not supported`,
-      'Rewrite the model before it is quantized.',
     ),
   noAttention: (path: string) =>
     new DiffxError(
@@ -326,11 +351,11 @@ export const errors = {
       `${path}: '${key}' has shape [${shape.join(', ')}], '${parameter}' needs [${wanted.join(', ')}]`,
       'The checkpoint belongs to another model, or to other --split-heads, --sublayer-norm or --preset.',
     ),
-  wrongType: (where: string, type: number) =>
+  wrongType: (where: string, type: string) =>
     usage(
       'wrong-type',
-      `${where}: has element type ${type}, not a floating-point type`,
-      'Give a checkpoint of floating-point weights.',
+      `${where}: has element type ${type}`,
+      'Give a checkpoint in float32, float64, float16 or bfloat16.',
     ),
   noPlace: (path: string, key: string, why: string) =>
     usage(

@@ -378,6 +378,7 @@ function mixWidths(view: View): View {
   return { axes, offset: 0 };
 }
 
+/** A reduction: the axes that it sums over are gone, or have one element. */
 export function reduce(context: StepContext): (View | LostView)[] {
   const axes = context.shapes.context(context.node).numbers(1, 'axes');
   if (!axes) return lost(context, 'its axes are not constant');

@@ -22,6 +22,7 @@ const LAYOUT = new Set([
   'Identity',
 ]);
 
+/** Whether an operator only moves elements, and computes nothing. */
 export function isLayout(node: Node): boolean {
   return node.domain === '' && LAYOUT.has(node.opType);
 }

@@ -51,10 +51,12 @@ export function projectionView(leading: readonly Dim[], columns: number): View {
   };
 }
 
+/** Length of an axis: the product of its atoms. */
 export function axisSize(axis: readonly Atom[]): Dim {
   return Dim.product(axis.map((atom) => atom.size));
 }
 
+/** Those atoms that run over columns. */
 export function columnAtoms(atoms: Iterable<Atom>): ColumnAtom[] {
   return [...atoms].filter((atom): atom is ColumnAtom => atom.kind === 'column');
 }

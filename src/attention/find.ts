@@ -1,7 +1,7 @@
 import type { Candidate } from '../analyse';
 import type { Model } from '../ir';
 import { Analysis } from '../match/context';
-import { attempt, type Reason } from '../match/outcome';
+import { attempt, fail, type Reason } from '../match/outcome';
 import { attentionPath, compareNumbers, nearbyLayer, pathKind, pathNumbers } from './path';
 import type { Recogniser } from './recogniser';
 import { type AttentionSite, type Branch, branchesOf, isProjected, projectedSides } from './site';
@@ -61,11 +61,21 @@ export function findAttention(model: Model, recognisers: readonly Recogniser[]):
       misses.push({ candidate, recogniser: undefined, reason });
       continue;
     }
-    const outcome = attempt(() => recogniser.recognise(candidate, analysis.for(candidate)));
+    const outcome = attempt(() => ofPossibleWidth(recogniser.recognise(candidate, analysis.for(candidate))));
     if (outcome.matched) sites.push(outcome.value);
     else misses.push({ candidate, recogniser: recogniser.name, reason: outcome.reason });
   }
   return { analysis, sites: locate(sites), misses };
+}
+
+/** Heads wider than this are a size that an input was declared with by mistake. */
+const LARGEST_WIDTH = 1 << 20;
+
+function ofPossibleWidth(site: AttentionSite): AttentionSite {
+  const width = [site.headWidth, site.valueWidth].find((each) => !(each > 0 && each <= LARGEST_WIDTH));
+  if (width !== undefined)
+    fail('heads-unknown', site.anchor, `heads of width 1 to ${LARGEST_WIDTH}`, `width ${width}`);
+  return site;
 }
 
 /** What tells one set of attention weights from another: the stored query and key weights. */

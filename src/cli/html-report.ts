@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { ReportParts } from '../api/html-report';
-import { errors } from '../errors';
+import { checkTargets } from '../onnx';
+import { writing } from '../onnx/file-errors';
 import type { ErrorDocument } from '../report/documents';
 import type { Phase } from '../report/html/content';
 import type { PlainError } from './job';
@@ -21,17 +22,10 @@ export class HtmlReport {
     private readonly force: boolean,
     folderToCome?: string,
   ) {
-    if (!force && existsSync(target)) throw errors.exists(target);
+    checkTargets([target], force, '--report');
     const folder = path.dirname(target);
     if (folderToCome !== undefined && path.resolve(folder) === path.resolve(folderToCome)) return;
-    if (!existsSync(folder)) throw errors.unwritable(target, 'the folder does not exist');
-    if (statSync(target, { throwIfNoEntry: false })?.isDirectory())
-      throw errors.unwritable(target, 'it is a folder');
-    try {
-      accessSync(folder, constants.W_OK);
-    } catch {
-      throw errors.unwritable(target, 'permission denied');
-    }
+    writing(target, () => accessSync(folder, constants.W_OK));
   }
 
   /** Begins something that takes time, and ends what went before. */

@@ -1,4 +1,6 @@
 import { isatty } from 'node:tty';
+import { errors } from '../errors';
+import { reasonOf } from '../onnx/file-errors';
 import { SCHEMA_VERSION } from '../report/documents';
 import { COLOUR, PLAIN, printable, type Style } from '../report/text';
 import type { CommonOptions } from './commands/options';
@@ -74,12 +76,15 @@ function shown({ code, message, remedy, exitCode }: PlainError): object {
 
 const listening = new Set<Stream>();
 
-/** A reader that goes away (`| head`) is no error. */
+/** A reader that goes away (`| head`) is no error. Without standard error there is nobody to tell anything. */
 function write(stream: Stream, text: string): void {
   if (!listening.has(stream)) {
     listening.add(stream);
     process[stream].on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+      if (error.code === 'EPIPE' || stream === 'stderr') return;
+      const { message, exitCode } = errors.unwritable('standard output', reasonOf(error));
+      write('stderr', `error: ${message}\n`);
+      process.exitCode ||= exitCode;
     });
   }
   process[stream].write(text);

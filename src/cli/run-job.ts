@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { errors } from '../errors';
+import { temporaryFolder } from '../onnx/folders';
 import {
   type JobName,
   type JobResult,
@@ -29,8 +29,8 @@ export type Outcome =
   | { readonly kind: 'failure'; readonly error: PlainError };
 
 /**
- * Runs a job in a thread of its own. When the process is told to end, the thread is stopped, temporary files are
- * removed, and the process ends by the signal that it was sent.
+ * Runs a job in a thread of its own. When the process is told to end, temporary files are removed, and the process ends
+ * at once by the signal that it was sent.
  */
 export async function runJob<Name extends JobName>(
   name: Name,
@@ -39,11 +39,11 @@ export async function runJob<Name extends JobName>(
   listener: JobListener,
 ): Promise<Outcome> {
   // Whatever the job puts aside goes with this folder, however the process ends.
-  const scratch = mkdtempSync(path.join(tmpdir(), 'diffx-'));
+  const scratch = temporaryFolder('diffx-');
   const folders = new Set<string>();
   const cleanUp = () => {
     for (const folder of folders) removeTemporaries(folder);
-    rmSync(scratch, { recursive: true, force: true });
+    removeFolder(scratch);
   };
   const worker = new Worker(path.join(__dirname, 'jobs', `${name}.js`), {
     workerData: { settings, look },
@@ -51,7 +51,7 @@ export async function runJob<Name extends JobName>(
     // A model is many small objects that live as long as the job: fewer collections of young ones.
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
   });
-  const signals = onSignals(() => worker.terminate(), cleanUp);
+  const release = onSignals(cleanUp);
   try {
     return await new Promise<Outcome>((resolve) => {
       let outcome: Outcome | undefined;
@@ -67,7 +67,6 @@ export async function runJob<Name extends JobName>(
         outcome = { kind: 'failure', error: plainError(error) };
       });
       worker.on('exit', (code) => {
-        if (signals.received()) return; // The process is about to end.
         resolve(
           outcome ?? {
             kind: 'failure',
@@ -77,48 +76,47 @@ export async function runJob<Name extends JobName>(
       });
     });
   } finally {
-    signals.release();
-    rmSync(scratch, { recursive: true, force: true });
+    release();
+    removeFolder(scratch);
   }
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-interface Signals {
-  /** Whether the process has been told to end. */
-  received(): boolean;
-  /** Takes the handlers away again. */
-  release(): void;
-}
-
-function onSignals(stop: () => Promise<unknown>, cleanUp: () => void): Signals {
-  let told = false;
+/**
+ * Ends the process when it is told to. The thread of the job is not waited for, and not stopped: inside ONNX Runtime,
+ * that aborts the process.
+ * @returns takes the handlers away again
+ */
+function onSignals(cleanUp: () => void): () => void {
   const handle = (signal: NodeJS.Signals) => {
-    const end = () => {
-      cleanUp();
-      release();
-      process.kill(process.pid, signal);
-    };
-    // The second time it does not wait for the thread, which may be inside native code.
-    if (told) end();
-    else stop().then(end, end);
-    told = true;
+    cleanUp();
+    release();
+    process.kill(process.pid, signal);
   };
   const release = () => {
     for (const signal of SIGNALS) process.off(signal, handle);
   };
   for (const signal of SIGNALS) process.on(signal, handle);
-  return { received: () => told, release };
+  return release;
 }
 
 function removeTemporaries(folder: string): void {
   try {
     for (const name of readdirSync(folder)) {
       // `.old` is the user's: a file that was about to be replaced.
-      if (name.startsWith(TEMPORARY) && !name.endsWith('.old'))
-        rmSync(path.join(folder, name), { recursive: true, force: true });
+      if (name.startsWith(TEMPORARY) && !name.endsWith('.old')) removeFolder(path.join(folder, name));
     }
   } catch {
     // The folder may not exist: then nothing was written to it.
+  }
+}
+
+/** The job may be writing into it at this moment. */
+function removeFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    // It stays where it is: there are other things to do.
   }
 }

@@ -1,7 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { getSystemErrorMap } from 'node:util';
-import { DiffxError, errors } from '../errors';
+import { DiffxError } from '../errors';
+import { type Output, writeFiles } from '../onnx';
+import { writing } from '../onnx/file-errors';
 import { TEMPORARY } from './job';
 
 /**
@@ -15,11 +16,7 @@ export class Stage {
 
   constructor(readonly target: string) {
     const parent = path.dirname(target);
-    try {
-      this.#folder = fs.mkdtempSync(path.join(parent, TEMPORARY));
-    } catch (error) {
-      throw errors.unwritable(target, reasonOf(error));
-    }
+    this.#folder = writing(target, () => fs.mkdtempSync(path.join(parent, TEMPORARY)));
     this.path = path.join(this.#folder, path.basename(target));
   }
 
@@ -41,27 +38,21 @@ export class Stage {
     });
   }
 
-  /** Moves all files to the target's folder, the model last: it must never stand there without its weights. */
-  publish(force: boolean): void {
-    const folder = path.dirname(this.target);
-    const names = fs.readdirSync(this.#folder).filter((name) => name !== path.basename(this.target));
-    for (const name of [...names, path.basename(this.target)]) {
-      const to = path.join(folder, name);
-      if (!force && fs.existsSync(to)) throw errors.exists(to);
-      try {
-        fs.renameSync(path.join(this.#folder, name), to);
-      } catch (error) {
-        throw errors.unwritable(to, reasonOf(error));
-      }
-    }
+  /**
+   * Moves all files to the target's folder, the model last: it must never stand there without its weights.
+   * @param beside other files, which appear with them or not at all
+   */
+  publish(force: boolean, beside: readonly Output[]): void {
+    const model = path.basename(this.target);
+    const names = fs.readdirSync(this.#folder).filter((name) => name !== model);
+    const staged = [...names, model].map((name) => ({
+      path: path.join(path.dirname(this.target), name),
+      staged: path.join(this.#folder, name),
+    }));
+    writeFiles([...beside, ...staged], force);
   }
 
   discard(): void {
     fs.rmSync(this.#folder, { recursive: true, force: true });
   }
-}
-
-function reasonOf(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
 }

@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { errors } from '../errors';
 import type { ByteRange } from '../onnx';
+import { reasonOf } from '../onnx/file-errors';
 
 /** Milliseconds to wait for a pipe that is full. */
 const PATIENCE = 5;
@@ -24,9 +25,9 @@ function writeSome(chunk: Uint8Array, from: number): number | undefined {
   try {
     return writeSync(1, chunk, from, chunk.length - from);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     if (code === 'EPIPE') return undefined;
-    if (code !== 'EAGAIN') throw errors.unwritable('standard output', message);
+    if (code !== 'EAGAIN') throw errors.unwritable('standard output', reasonOf(error));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PATIENCE);
     return 0;
   }

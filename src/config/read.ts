@@ -1,10 +1,12 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, LineCounter, type YAMLParseError } from 'yaml';
 import { errors } from '../errors';
+import { reasonOf } from '../onnx/file-errors';
 import { issueText } from './issues';
 import { CONVERTER_KEY_NAMES, CONVERTER_SWITCHES, KEYS, type Kind, SCHEMAS, type Settings } from './schema';
 import { misspelt } from './suggest';
+import { parseYaml } from './yaml';
 
 /** A configuration file that was read and found valid. */
 export interface ConfigFile {
@@ -36,28 +38,41 @@ export function readConfig(file: string, kind: Kind): ConfigFile {
   const text = readText(file);
   if (file.endsWith('.json')) checkJson(file, text);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, merge: true });
+  const document = parseYaml(text, lines);
   const [error] = document.errors;
-  if (error) {
-    throw errors.configSyntax(`${file}:${error.linePos?.[0].line ?? 1}`, error.message.split('\n')[0] ?? '');
-  }
+  if (error) throw errors.configSyntax(`${file}:${error.linePos?.[0].line ?? 1}`, problemOf(error));
   const { contents } = document;
   if (contents !== null && !isMap(contents) && !(isScalar(contents) && contents.value === null)) {
     throw errors.configSyntax(`${file}:1`, 'a list of keys and values is expected');
   }
   const place = (keys: readonly PropertyKey[]) => `${file}:${lineOf(document, lines, keys)}`;
-  const values = withSwitches(withoutNulls(document.toJS() ?? {}));
+  const values = withSwitches(withoutNulls(valuesOf(document, file)));
   refuseMisspelt(values, kind, place);
   return { path: file, kind, text, document, settings: checked(values, kind, place) };
+}
+
+/** What the reader says of a mistake, without the place and the lines around it. */
+function problemOf({ code, message }: YAMLParseError): string {
+  if (code === 'MULTIPLE_DOCS') return 'it holds several documents, and one is expected';
+  return (message.split('\n')[0] ?? '').replace(/ at line \d+, column \d+:$/, '');
+}
+
+/** Aliases are followed only now: to nothing, or to more than a file of settings has. */
+function valuesOf(document: Document, file: string): Values {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    throw errors.configSyntax(file, (error as Error).message);
+  }
 }
 
 function readText(file: string): string {
   try {
     return fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw errors.configNotFound(file);
-    throw errors.unreadable(file, code === 'EISDIR' ? 'it is a folder' : message);
+    throw errors.unreadable(file, reasonOf(error));
   }
 }
 
@@ -90,6 +105,10 @@ function lineOf(document: Document, lines: LineCounter, keys: readonly PropertyK
 }
 
 type Values = Readonly<Record<string, unknown>>;
+
+function isValues(value: unknown): value is Values {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
 function withoutNulls(values: Values): Values {
   return Object.fromEntries(
@@ -124,15 +143,14 @@ function refuseMisspelt(values: Values, kind: Kind, place: (keys: readonly strin
   for (const key of Object.keys(values))
     refuse([key], [...CONVERTER_KEY_NAMES, 'diffx'], /^diff_att/.test(key));
   const own = values['diffx'];
-  if (typeof own !== 'object' || own === null) return;
+  if (!isValues(own)) return;
   const known = KEYS.filter((key) => !CONVERTER_KEY_NAMES.includes(key));
   for (const key of Object.keys(own)) refuse(['diffx', key], known, true);
 }
 
 function checked(values: Values, kind: Kind, place: (keys: readonly PropertyKey[]) => string): Settings {
   const own = values['diffx'];
-  const sections =
-    typeof own === 'object' && own !== null ? { ...values, diffx: withoutNulls(own as Values) } : values;
+  const sections = isValues(own) ? { ...values, diffx: withoutNulls(own) } : values;
   const result = SCHEMAS[kind].safeParse(sections);
   if (!result.success) {
     const [issue] = result.error.issues;

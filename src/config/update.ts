@@ -1,16 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import {
-  type Document,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  type Pair,
-  parseDocument,
-  stringify,
-  type YAMLMap,
-} from 'yaml';
+import { type Document, isMap, isNode, isScalar, isSeq, type Pair, stringify, type YAMLMap } from 'yaml';
 import type { ConfigFile } from './read';
+import { parseYaml } from './yaml';
 
 /** What the original converter appends to the plugins of a configuration. */
 export const PLUGIN = 'axolotl_diff_transformer.plugin.DifferentialTransformerPlugin';
@@ -38,13 +29,13 @@ export function updatedConfig({ text, document }: ConfigFile, baseModel: string)
 
 /** undefined for text that is no YAML. */
 function valuesOf(text: string): unknown {
-  const document = parseDocument(text, { merge: true });
+  const document = parseYaml(text);
   return document.errors.length > 0 ? undefined : document.toJS();
 }
 
 /** By the document: for files that are not written line by line, such as `{base_model: a}`. Comments and order stay. */
 function rewritten(text: string, wanted: Readonly<Record<string, unknown>>): string {
-  const document = parseDocument(text, { merge: true });
+  const document = parseYaml(text);
   for (const key of ['base_model', 'diff_attention', 'plugins']) document.set(key, wanted[key]);
   return document.toString({ lineWidth: 0 });
 }

@@ -15,6 +15,7 @@ export function functionKey(domain: string | undefined, name = '', overload = ''
   return JSON.stringify([canonicalDomain(domain), name, overload]);
 }
 
+/** The key by which calls find a local function. */
 export function keyOfFunction({ domain, name, overload }: FunctionProto): string {
   return functionKey(domain, name, overload);
 }

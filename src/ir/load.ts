@@ -1,5 +1,14 @@
 import { errors } from '../errors';
-import type { FunctionProto, GraphProto, ModelFile, NodeProto, ValueInfoProto } from '../onnx';
+import {
+  byteSize,
+  type FunctionProto,
+  type GraphProto,
+  isExternal,
+  type ModelFile,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from '../onnx';
 import { Graph } from './graph';
 import { Model } from './model';
 import { Node } from './node';
@@ -31,6 +40,7 @@ function loadGraph(
   for (const tensor of proto.initializer) {
     const name = tensor.name ?? '';
     const value = graph.values.get(name) ?? graph.define(name);
+    checkElements(model.file, tensor);
     value.initializer = tensor;
   }
   for (const tensor of proto.sparseInitializer) {
@@ -40,6 +50,14 @@ function loadGraph(
   loadNodes(graph, proto.node, [...proto.valueInfo, ...proto.output]);
   for (const output of proto.output) graph.outputs.push(resolve(graph, output.name ?? '', 'an output'));
   return graph;
+}
+
+/**
+ * Sizes are taken from the dimensions of weights long before anybody reads their numbers. What lies in side files is
+ * checked when it is read, and strings have no size.
+ */
+function checkElements(file: ModelFile, tensor: TensorProto): void {
+  if (!isExternal(tensor) && byteSize(tensor.dataType ?? 0, 1) !== undefined) file.tensorBytes(tensor);
 }
 
 function loadFunction(model: Model, proto: FunctionProto): Graph {

@@ -35,10 +35,12 @@ export type Outcome<T> =
   | { readonly matched: true; readonly value: T }
   | { readonly matched: false; readonly reason: Reason };
 
+/** The outcome of a match. */
 export function matched<T>(value: T): Outcome<T> {
   return { matched: true, value };
 }
 
+/** The outcome of no match. */
 export function failed(code: ReasonCode, node: Node, wanted: string, found: string): Outcome<never> {
   return { matched: false, reason: { code, node, wanted, found } };
 }

@@ -1,6 +1,6 @@
 import { type Dataflow, projectionView, type Shapes, smallConstant, type View } from '../analyse';
 import type { Node, Value } from '../ir';
-import type { TensorProto } from '../onnx';
+import { dataTypeName, isFloatType, type TensorProto } from '../onnx';
 import { linearForm } from './linear-form';
 import type { Reason } from './outcome';
 import { type QuantizedProduct, type QuantizedWeights, quantizedProduct } from './quantized-projection';
@@ -100,6 +100,10 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
     return {
       refused: { code: 'weight-not-constant', wanted: 'a linear layer whose weight is stored', found },
     };
+  }
+  if (!isFloatType(stored.tensor.dataType)) {
+    const found = `weights of type ${dataTypeName(stored.tensor.dataType ?? 0)}`;
+    return { refused: { code: 'projection-form', wanted: 'weights of a type that can be trained', found } };
   }
   const layout = weightLayout(stored, form.columnAxes, form.rowAxes);
   const gemmTerm = node.is('Gemm', 'Conv') ? node.inputs[2] : undefined;
@@ -228,7 +232,7 @@ function storedBias(
 ): ProjectionBias | undefined {
   const stored = storedView(value, dataflow, shapes);
   const columns = stored && stridesOf(stored, axes);
-  if (!stored || !columns) return undefined;
+  if (!stored || !columns || !isFloatType(stored.tensor.dataType)) return undefined;
   const { holder, tensor, castTo, view } = stored;
   const layout = { offset: view.offset, columns, row: [] };
   return { node, value, holder, tensor, layout, counts: 'columns', castTo };

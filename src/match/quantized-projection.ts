@@ -1,6 +1,6 @@
-import { constantTensor, type Dataflow, type Shapes, tensorShape } from '../analyse';
+import { constantTensor, type Dataflow, elementCount, type Shapes, tensorShape } from '../analyse';
 import type { Node, Value } from '../ir';
-import { DataType, type TensorProto } from '../onnx';
+import { DataType, isFloatType, type TensorProto } from '../onnx';
 
 /** How the columns of a projection lie in one of its stored tensors. */
 export type ColumnLayout =
@@ -68,13 +68,14 @@ function part(
 ): QuantizedPart | undefined {
   const value = node.inputs[index];
   const tensor = value && constantTensor(value);
+  if (role === 'scale' && !isFloatType(tensor?.dataType)) return undefined;
   return value && tensor ? { role, node, index, value, tensor, layout } : undefined;
 }
 
 /** A scale or zero point holds one number for all, or one for each column. */
 function perColumn(node: Node, index: number, role: QuantizedPart['role']): QuantizedPart | undefined {
   const found = part(node, index, role, 'shared');
-  const count = found ? tensorShape(found.tensor).reduce((all, dim) => all * dim, 1) : 0;
+  const count = found ? elementCount(tensorShape(found.tensor)) : 0;
   return found && count > 1 ? { ...found, layout: 'rows' } : found;
 }
 
@@ -95,12 +96,15 @@ function blockProduct(node: Node, dataflow: Dataflow): QuantizedProduct | undefi
   if (node.inputs[4] || node.inputs[5] || !dataflow.dependsOnData(input)) return undefined;
   if (zeroPoint && zeroPoint.tensor.dataType !== DataType.UINT8) return undefined;
   const parts = [weight, scale, ...(zeroPoint ? [zeroPoint] : [])];
-  const bits = node.int('bits') ?? 4;
+  const [bits, blockSize] = [node.int('bits') ?? 4, node.int('block_size') ?? 0];
+  const rowBytes = (Math.ceil(inFeatures / blockSize) * blockSize * bits) / 8;
+  const uneven = parts.some(({ tensor }) => elementCount(tensorShape(tensor)) % outFeatures !== 0);
+  if (uneven || elementCount(tensorShape(weight.tensor)) !== outFeatures * rowBytes) return undefined;
   const quantized = {
     format: 'blocks',
     bits,
     signed: false,
-    blockSize: node.int('block_size'),
+    blockSize,
     chain: [node],
     parts,
   } as const;
@@ -143,6 +147,11 @@ function integerLayer(
     !bytes
   )
     return undefined;
+  const uneven = parts.some(
+    (each) =>
+      each !== weight && each.layout === 'rows' && elementCount(tensorShape(each.tensor)) !== outFeatures,
+  );
+  if (uneven) return undefined;
   const signed = isSigned(weight.tensor);
   const quantized = { format: 'integer', bits: 8, signed, blockSize: undefined, chain, parts } as const;
   return { node, input, output, inFeatures, outFeatures, quantized };

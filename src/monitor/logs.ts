@@ -1,6 +1,4 @@
-import { existsSync } from 'node:fs';
 import * as path from 'node:path';
-import { errors } from '../errors';
 import { memoryBytes, writeFiles } from '../onnx';
 import { EVENT_FILE, eventFile } from './event-file';
 import type { MonitorReport } from './run';
@@ -10,12 +8,6 @@ const JSON_LINES = 'metrics.jsonl';
 /** The files that the logs of a folder are. */
 export function logFiles(folder: string): string[] {
   return [JSON_LINES, EVENT_FILE].map((name) => path.join(folder, name));
-}
-
-/** @throws DiffxError exists */
-export function refuseExistingLogs(folder: string): void {
-  const there = logFiles(folder).find((file) => existsSync(file));
-  if (there !== undefined) throw errors.exists(there, '--log-dir');
 }
 
 /**
@@ -36,7 +28,6 @@ export function writeLogs({ logged }: MonitorReport, folder: string, force: bool
     { path: json, bytes: memoryBytes(Buffer.from(lines.join(''))), makeFolder: true },
     { path: event, bytes: memoryBytes(events), makeFolder: true },
   ];
-  if (!force) refuseExistingLogs(folder);
   writeFiles(outputs, force);
   return files;
 }

@@ -11,6 +11,7 @@ const WINDOW = 1 << 16;
 const DEEPEST = 100;
 const NOTHING = Buffer.alloc(0);
 
+/** Reads protobuf's wire format from a source, and keeps a window of it in memory. */
 export class Cursor {
   private reader: Reader = Reader.create(NOTHING);
   /** Offset in the source of the window's first byte. */

@@ -16,6 +16,7 @@ export type FloatType =
   | typeof DataType.BFLOAT16
   | typeof DataType.DOUBLE;
 
+/** Whether numbers of an element type can be read and written here. float8 and narrower ones cannot. */
 export function isFloatType(type: number | undefined): type is FloatType {
   return (
     type === DataType.FLOAT ||

@@ -1,5 +1,5 @@
 /** Reading and writing ONNX models without loss. Weights are byte ranges of files until someone reads them. */
-export { type Output, writeFiles } from './atomic';
+export { checkTargets, isStream, type Output, writeFiles } from './atomic';
 export * from './bytes';
 export * from './data-types';
 export { decode } from './decode';

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import { errors } from '../errors';
 import type { ByteRange } from './bytes';
+import { reading } from './file-errors';
 
 /** Random access to bytes. */
 export interface Source {
@@ -59,11 +60,7 @@ const SMALL_FILE = 1 << 20;
  * @throws fileNotFound, notAFile, unreadable
  */
 export function openSource(path: string, options: { inMemoryUpTo?: number } = {}): Source {
-  try {
-    return openFile(path, options.inMemoryUpTo ?? SMALL_FILE);
-  } catch (error) {
-    throw readError(error, path);
-  }
+  return reading(path, () => openFile(path, options.inMemoryUpTo ?? SMALL_FILE));
 }
 
 function openFile(path: string, inMemoryUpTo: number): Source {
@@ -123,9 +120,8 @@ class FileSource implements Source {
 
   /** Fills the buffer with the bytes from `offset` on. */
   readInto(buffer: Uint8Array, offset: number): void {
-    let done = 0;
-    try {
-      while (done < buffer.length) {
+    reading(this.name, () => {
+      for (let done = 0; done < buffer.length; ) {
         const count = Math.min(buffer.length - done, CHUNK);
         const got = fs.readSync(this.descriptor, buffer, done, count, offset + done);
         if (got === 0) throw errors.truncated(this.name, offset + buffer.length, offset + done);
@@ -133,9 +129,7 @@ class FileSource implements Source {
       }
       const now = fs.fstatSync(this.descriptor);
       if (now.mtimeMs !== this.stat.mtimeMs || now.size !== this.length) throw errors.fileChanged(this.name);
-    } catch (error) {
-      throw readError(error, this.name);
-    }
+    });
   }
 }
 
@@ -171,27 +165,5 @@ class FileRange implements ByteRange {
     const bytes = Buffer.alloc(this.length);
     this.source.readInto(bytes, this.offset);
     return bytes;
-  }
-}
-
-/** The user's error behind an error of the file system. */
-function readError(error: unknown, path: string): unknown {
-  switch ((error as NodeJS.ErrnoException).code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return errors.fileNotFound(path);
-    case 'EISDIR':
-      return errors.notAFile(path);
-    case 'EACCES':
-    case 'EPERM':
-      return errors.unreadable(path, 'permission denied');
-    case 'EIO':
-    case 'ELOOP':
-    case 'EMFILE':
-    case 'ENFILE':
-    case 'ENAMETOOLONG':
-      return errors.unreadable(path, (error as Error).message);
-    default:
-      return error;
   }
 }

@@ -6,12 +6,14 @@
 /** Characters that UTF-8 cannot hold and that only `decodeText` makes. */
 const ESCAPED = /[\uDC80-\uDCFF]/u;
 
+/** Text from bytes; where they are no UTF-8, each byte above 0x7f becomes a character of its own. */
 export function decodeText(bytes: Buffer): string {
   const text = bytes.toString('utf8');
   if (!text.includes('\uFFFD') || bytes.equals(Buffer.from(text, 'utf8'))) return text;
   return Array.from(bytes, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte)).join('');
 }
 
+/** The bytes that `decodeText` made a text of. */
 export function encodeText(text: string): Uint8Array {
   if (!ESCAPED.test(text)) return Buffer.from(text, 'utf8');
   const bytes = Array.from(text, (char) =>

@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { errors } from '../errors';
-import { isStream, type Output, writeFiles, writeStream } from './atomic';
+import { isStream, type Output, writeFiles } from './atomic';
 import type { ByteRange } from './bytes';
 import { encode } from './encode';
 import { asTheSource, inOneFile, inTwoFiles, LARGEST_MODEL, type Layout, type TensorBytes } from './layout';
@@ -39,15 +39,9 @@ export function writeModel(model: ModelProto, target: string, options: WriteOpti
     typeof externalData === 'object'
       ? keepingLocations(model, target, externalData.keepLocationsOf)
       : outputsOf(layOut(model, target, externalData, options.tensorBytes ?? noSideFile), target);
-  const [only, ...others] = outputs;
-  if (!isStream(target)) {
-    writeFiles([...beside, ...outputs], force);
-  } else if (only !== undefined && others.length === 0) {
-    writeFiles(beside, force);
-    writeStream(only);
-  } else {
+  if (outputs.length > 1 && isStream(target))
     throw errors.unwritable(target, 'the model has a side file, which needs a folder');
-  }
+  writeFiles([...beside, ...outputs], force);
 }
 
 /**

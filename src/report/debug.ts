@@ -42,6 +42,7 @@ export interface DebugReport {
   readonly because: string;
 }
 
+/** Both models side by side, for a person. */
 export function debugText(report: DebugReport, style: Style = PLAIN): string[] {
   const { before, after, decoding, notDecoded, notRun } = report;
   return [
@@ -94,6 +95,7 @@ export function tokensMatch(before: readonly number[], after: readonly number[])
   return before.length === after.length && before.every((token, index) => token === after[index]);
 }
 
+/** Bytes of a model with its side files. */
 export function totalBytes(size: number, sideFiles: readonly { readonly size: number }[]): number {
   return sideFiles.reduce((all, file) => all + file.size, size);
 }

@@ -8,6 +8,7 @@ export interface WeightsReport extends LoadReport {
   readonly counts: { readonly loaded: number; readonly initialised: number; readonly unused: number };
 }
 
+/** What became of a checkpoint, counted. */
 export function weightsReport(checkpoint: string, load: LoadReport): WeightsReport {
   const { loaded, initialised, unused } = load;
   const counts = { loaded: loaded.length, initialised: initialised.length, unused: unused.length };
@@ -22,6 +23,7 @@ export interface SavedWeights {
   readonly keys: readonly string[];
 }
 
+/** The same for a person, in one line. */
 export function savedText({ path, layers, keys }: SavedWeights, style: Style = PLAIN): string[] {
   const what = `${plural(keys.length, 'tensor')} of ${plural(layers, 'attention')}`;
   const first = keys[0] === undefined ? '' : `, the first is ${printable(keys[0])}`;

@@ -13,6 +13,8 @@ export function refuseDifferential(model: Model): void {
   }
   const dataflow = new Dataflow(model);
   for (const graph of model.scopes()) {
+    const own = graph.nodes.find(({ domain }) => domain === DOMAIN);
+    if (own) throw errors.alreadyDifferential(path, `node '${own.label}' is an operator of ${DOMAIN}`);
     const node = findDifference(graph, dataflow);
     if (node)
       throw errors.alreadyDifferential(path, `node '${node.label}' subtracts one attention from another`);

@@ -5,7 +5,7 @@ import { isProjected, type Side } from '../attention/site';
 import { errors } from '../errors';
 import type { Model, Value } from '../ir';
 import { biasPositions, columnPositions, rowPositions } from '../match/projection';
-import { type ByteRange, computedBytes, type DataType, memoryBytes } from '../onnx';
+import { type ByteRange, computedBytes, type DataType, dataTypeName, memoryBytes } from '../onnx';
 import { decodeFloats, encodeFloats, isFloatType } from '../onnx/floats';
 import { KeyIndex } from '../weights/match-names';
 import type { Safetensors, StoredTensor } from '../weights/safetensors';
@@ -148,13 +148,9 @@ class Loader {
       const height = side.columns.length;
       const rows = packed?.tensor.shape[0];
       if (packed && rows !== height && !(made && rows === 2 * height)) {
-        throw errors.wrongShape(
-          this.path,
-          packed.key,
-          packed.tensor.shape,
-          `${site.path}.${letter}_proj.${part}`,
-          [height],
-        );
+        const wanted = [made ? 2 * height : height, ...(part === 'weight' ? side.projection.rowShape : [])];
+        const parameter = `${site.path}.${letter}_proj.${part}`;
+        throw errors.wrongShape(this.path, packed.key, packed.tensor.shape, parameter, wanted);
       }
       if (packed) this.#putPositive(site, side, part, { ...packed, rows: height });
       if (!second) continue;
@@ -257,7 +253,7 @@ class Loader {
 /** Rows of a checkpoint tensor in the element type of the model. */
 function converted(tensor: StoredTensor, from: number, rows: number, to: number, where: string): ByteRange {
   const { dtype, shape, data } = tensor;
-  if (!isFloatType(dtype) || !isFloatType(to)) throw errors.wrongType(where, dtype);
+  if (!isFloatType(dtype) || !isFloatType(to)) throw errors.wrongType(where, dataTypeName(dtype));
   const width = elementCount(shape.slice(1));
   const take = (bytes: Uint8Array): Uint8Array => {
     const size = shape.length === 0 ? bytes.length : bytes.length / (shape[0] ?? 1);

@@ -134,13 +134,10 @@ export function exchangedInputs(
     inputs[core.valueIndex] = exchange(builder, core.values, 2, merged);
   } else {
     const count = session.found.analysis.shapes.shape(core.values)?.[1]?.value;
-    if (count === undefined || (count > 1 && count % stored !== 0)) {
-      fail(
-        'heads-do-not-divide',
-        core.node,
-        `value heads that are a multiple of ${stored}`,
-        `${count ?? 'an unknown number'}`,
-      );
+    if (count === undefined || ![1, stored, site.heads].includes(count)) {
+      const wanted =
+        site.heads === stored ? `${stored} value heads` : `${stored} or ${site.heads} value heads`;
+      fail('heads-do-not-divide', core.node, wanted, `${count ?? 'an unknown number'}`);
     }
     const own = { count, width: 1, stored, pairing };
     if (count > 1) inputs[core.valueIndex] = exchange(builder, core.values, 1, own);

@@ -125,7 +125,12 @@ function refuseInit(
   }
 }
 
-function refuseNorm(preset: PresetName, { norm }: Preset, { sublayerNorm, normEps }: RewriteSettings): void {
+function refuseNorm(
+  preset: PresetName,
+  { norm }: Preset,
+  init: Init,
+  { sublayerNorm, normEps }: RewriteSettings,
+): void {
   const chosen = `--preset ${preset}`;
   if (norm === 'never' && sublayerNorm === true)
     throw errors.contradiction(chosen, '--sublayer-norm', 'it has no norm');
@@ -133,6 +138,10 @@ function refuseNorm(preset: PresetName, { norm }: Preset, { sublayerNorm, normEp
     throw errors.contradiction(chosen, '--norm-eps', 'it has no norm');
   if (norm === 'always' && sublayerNorm === false)
     throw errors.contradiction(chosen, '--no-sublayer-norm', 'the norm is part of it');
+  const without =
+    sublayerNorm === false ? '--no-sublayer-norm' : init === 'preserve' ? '--init preserve' : undefined;
+  if (normEps !== undefined && without !== undefined)
+    throw errors.contradiction('--norm-eps', without, 'the number belongs to the norm, and there is none');
 }
 
 /** Completes settings, and refuses what contradicts itself. */
@@ -144,7 +153,7 @@ export function resolveOptions(settings: RewriteSettings): RewriteOptions {
   const what = presetOf({ preset });
   const heads = resolveHeads(settings, preset, what);
   refuseInit(init, heads, preset, what, settings);
-  refuseNorm(preset, what, settings);
+  refuseNorm(preset, what, init, settings);
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw errors.invalidNumber('--seed', String(settings.seed), 'a whole number from 0 on');
   const { normEps } = settings;

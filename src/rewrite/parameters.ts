@@ -3,13 +3,14 @@ import { presetOf } from '../attention/presets';
 import { type SecondProjection, secondProjections } from '../attention/second-projections';
 import type { Branch } from '../attention/site';
 import type { Model, Value } from '../ir';
+import { fail } from '../match/outcome';
 import { biasPositions, columnPositions, projectionType, rowPositions } from '../match/projection';
 import { type ByteRange, byteSize, computedBytes, DataType, type TensorProto } from '../onnx';
 import { encodeFloats, isFloatType } from '../onnx/floats';
 import { normal, uniform } from '../weights/random';
 import { rowsAt } from './columns';
 import type { RewriteOptions } from './options';
-import { copiedParts, quantizedParts } from './quantized';
+import { copiedParts, isWritable, quantizedParts } from './quantized';
 import { floatTensor, makeTensor } from './tensors';
 
 /** A parameter that a rewrite adds, before its name is minted. */
@@ -126,9 +127,12 @@ function planWeight(
   const numbers = init === 'zero' ? zeros(count) : uniform(seed, `${path}.${name}.weight`, count, bound);
   const copies = init === 'mirror' || init === 'preserve';
   if (quantized) {
-    return copies
-      ? copiedParts(model, projection, quantized, columns, name)
-      : quantizedParts(projection, quantized, columns.length, numbers, bound, name);
+    if (copies) return copiedParts(model, projection, quantized, columns, name);
+    if (!isWritable(quantized)) {
+      const found = `${quantized.bits} bits, which --init mirror and preserve copy`;
+      fail('projection-form', projection.node, 'weights of 4 or 8 bits', found);
+    }
+    return quantizedParts(projection, quantized, columns.length, numbers, bound, name);
   }
   const dataType = tensor.dataType ?? 0;
   const data = copies

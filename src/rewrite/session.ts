@@ -10,6 +10,7 @@ import {
 } from '../attention/record';
 import { secondProjections } from '../attention/second-projections';
 import type { Branch } from '../attention/site';
+import { errors } from '../errors';
 import type { Model, Use, Value } from '../ir';
 import { DataType, dataTypeName } from '../onnx';
 import { attribute } from './attributes';
@@ -112,8 +113,14 @@ export class RewriteSession {
     return first === undefined || first === dataType ? name : `${name}_${dataTypeName(dataType)}`;
   }
 
+  /**
+   * The input of SPEC section 6, added when it is first asked for.
+   * @throws nameTaken: whoever feeds it knows it by its name
+   */
   get mix(): Value {
     if (!this.#mix) {
+      const { file, names } = this.model;
+      if (names.has(MIX_INPUT)) throw errors.nameTaken(file.path, '--mix-input', MIX_INPUT);
       const type = { tensorType: { elemType: DataType.FLOAT, shape: { dim: [] } } };
       this.#mix = this.model.graph.addInput(MIX_INPUT, type);
       this.model.journal.record(() => {

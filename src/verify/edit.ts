@@ -41,10 +41,12 @@ export function addInput(graph: Graph, name: string, elemType: number, shape: re
   return value;
 }
 
+/** An attribute that is a number. */
 export function intAttribute(name: string, value: number): AttributeProto {
   return { ...EMPTY_ATTRIBUTE, name, type: AttributeType.INT, i: BigInt(value) };
 }
 
+/** An attribute that is a tensor. */
 export function tensorAttribute(name: string, tensor: Tensor): AttributeProto {
   return { ...EMPTY_ATTRIBUTE, name, type: AttributeType.TENSOR, t: tensorProto(tensor) };
 }

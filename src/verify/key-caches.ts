@@ -17,6 +17,7 @@ export interface DoubledKeys {
   readonly heads: number;
 }
 
+/** The inputs of the main graph that hold twice the key heads. */
 export function doubledInputs(record: RewriteRecord): DoubledKeys[] {
   return distinct(cachesOf(record, 'past'));
 }
@@ -45,6 +46,7 @@ function isMain(scope: Graph): boolean {
   return scope.parent === undefined;
 }
 
+/** The caches of one kind, of all layers. */
 export function cachesOf(record: RewriteRecord, kind: CachedKeys['kind']): CachedKeys[] {
   return record.layers.flatMap(({ caches }) => (caches ?? []).filter((cache) => cache.kind === kind));
 }

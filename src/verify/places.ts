@@ -9,6 +9,7 @@ export interface Place {
   readonly name: string;
 }
 
+/** The way to a scope from the main graph; empty for that itself. */
 export function pathOf(scope: Graph): ScopePath {
   const { owner, parent } = scope;
   if (!owner || !parent) return [];

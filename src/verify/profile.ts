@@ -1,7 +1,7 @@
 /** Which provider ran which node: ONNX Runtime says so in its profile only. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { temporaryFolder } from '../onnx/folders';
 
 /** One run of one node. */
 export interface NodeRun {
@@ -24,8 +24,12 @@ export interface ProfileFolder {
   discard(): void;
 }
 
+/**
+ * Makes a folder for a profile; whoever made it collects or discards it.
+ * @throws noTemporaryFolder
+ */
 export function makeProfileFolder(): ProfileFolder {
-  const folder = mkdtempSync(join(tmpdir(), 'diffx-profile-'));
+  const folder = temporaryFolder('diffx-profile-');
   const discard = () => rmSync(folder, { recursive: true, force: true });
   return {
     prefix: join(folder, 'profile'),

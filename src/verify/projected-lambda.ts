@@ -14,6 +14,7 @@ export function lambdaInput({ site }: Pick<LayerUnderTest, 'site'>): string {
   return site.query.projection.input.name;
 }
 
+/** Name of the weight that lambda is projected with. */
 export function lambdaWeight({ layer }: Pick<LayerUnderTest, 'layer'>): string {
   return `${layer.path}.lambda_proj.weight`;
 }

@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { load, type Model, save } from '../ir';
 import { type ModelFile, modelBytes, writeModel } from '../onnx';
+import { temporaryFolder } from '../onnx/folders';
 import { widened } from './wide';
 
 /** Above this size a variant goes through a temporary file instead of memory. */
@@ -31,7 +31,7 @@ export function makeVariant(
   if (modelSize(file) <= largest) {
     return { model: modelBytes(proto, { name: file.path, tensorBytes }).read(), discard: () => undefined };
   }
-  const folder = mkdtempSync(path.join(tmpdir(), 'diffx-verify-'));
+  const folder = temporaryFolder('diffx-verify-');
   const discard = () => rmSync(folder, { recursive: true, force: true });
   const target = path.join(folder, 'variant.onnx');
   try {

@@ -2,9 +2,9 @@
  * A checkpoint in the forms that people have one: a safetensors file, the `.index.json` of a sharded checkpoint
  * (Hugging Face transformers: `weight_map` gives the file of each tensor), or the folder that holds either.
  */
-import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errors } from '../errors';
+import { isFolder, namesIn } from '../onnx/folders';
 import { openSource } from '../onnx/source';
 import { duplicateKey } from './duplicate-key';
 import { openSafetensorsFile, type Safetensors, type StoredTensor } from './safetensors';
@@ -19,12 +19,8 @@ export function openSafetensors(path: string): Safetensors {
   return path.endsWith('.json') ? openIndex(path) : openSafetensorsFile(path);
 }
 
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-}
-
 function openFolder(folder: string): Safetensors {
-  const files = readdirSync(folder).sort();
+  const files = namesIn(folder);
   if (files.includes('model.safetensors')) return openSafetensorsFile(join(folder, 'model.safetensors'));
   if (files.includes('model.safetensors.index.json'))
     return openIndex(join(folder, 'model.safetensors.index.json'));

@@ -6,7 +6,7 @@ import { derive, encode, mapTensors, readModel } from '../../src/onnx';
 import { llama } from '../bench/llama';
 import { openExport } from '../support/fixtures';
 import { textBytes } from '../support/models';
-import { diffx, expectFailure, type Failure, filesIn, LLAMA, workFolder } from './run-cli';
+import { diffx, expectFailure, type Failure, filesIn, LLAMA, MAIN, workFolder } from './run-cli';
 
 const whole = fs.readFileSync(LLAMA);
 const noise = Uint8Array.from({ length: 4096 }, (_, index) => (index * index * 31 + index * 7 + 13) % 251);
@@ -133,6 +133,7 @@ describe('options', () => {
     '--init preserve --sublayer-norm',
     '--sublayer-norm --no-sublayer-norm',
     '--norm-eps 1e-6 --no-sublayer-norm',
+    '--norm-eps 1e-6 --init preserve',
     '--json -o -',
   ];
   test.each(contradictions)('%s', (options) => {
@@ -222,15 +223,126 @@ describe('targets', () => {
   });
 });
 
+test('two files that would be one', () => {
+  const folder = workFolder();
+  const says = /model\.diff\.onnx: two files would be written there/;
+  for (const verify of [[], ['--verify']]) {
+    const run = diffx(['rewrite', 'model.onnx', '--save-weights', './model.diff.onnx', ...verify], folder);
+    expectFailure(run, { exit: 2, says }, folder, ['model.onnx']);
+  }
+});
+
+test('a checkpoint where the side file of the model goes', () => {
+  const { model } = openExport('llama-dec-ts17-sdpa+external');
+  const folder = workFolder(model);
+  const [side = ''] = readModel(model).externalFiles;
+  fs.copyFileSync(path.join(path.dirname(model), side), path.join(folder, side));
+  for (const verify of [[], ['--verify']]) {
+    const run = diffx(['rewrite', 'model.onnx', '--save-weights', 'model.diff.onnx.data', ...verify], folder);
+    const says = /model\.diff\.onnx\.data: two files would be written there/;
+    expectFailure(run, { exit: 2, says }, folder, [side, 'model.onnx']);
+  }
+});
+
+test('a checkpoint does not go to standard output', () => {
+  const folder = workFolder();
+  const says = /-: not to standard output/;
+  const args = [
+    ['rewrite', 'model.onnx', '--save-weights', '-'],
+    ['weights', 'model.onnx', 'model.onnx', '-o', '-'],
+    ['verify', 'model.onnx', 'model.onnx', '--junit', '-'],
+  ];
+  for (const each of args) expectFailure(diffx(each, folder), { exit: 2, says }, folder, ['model.onnx']);
+});
+
+describe('paths that the file system refuses', () => {
+  const long = 'x'.repeat(300);
+  test.each([
+    ['rewrite', 'model.onnx', '--weights', long],
+    ['rewrite', '--config', long],
+    ['rewrite', 'model.onnx', '--weights', 'circle'],
+    ['rewrite', 'circle'],
+    ['verify', 'model.onnx', 'model.onnx', '--junit', 'circle', '--force'],
+  ])('%s %s %s %s', (...args) => {
+    const folder = workFolder();
+    fs.symlinkSync('circle', path.join(folder, 'circle'));
+    const says = /cannot be (read|written) \((the name is too long|links lead to one another in a circle)\)/;
+    expectFailure(diffx(args, folder), { exit: 2, says }, folder, ['circle', 'model.onnx']);
+  });
+
+  test('an output_dir that is no name', () => {
+    const folder = workFolder();
+    fs.writeFileSync(path.join(folder, 'c.yml'), 'base_model: model.onnx\noutput_dir: "a\\0b"\n');
+    const says = /a\\x00b.*: cannot be written \(no file can have this name\)/;
+    const run = diffx(['rewrite', '--config', 'c.yml'], folder);
+    expectFailure(run, { exit: 2, says }, folder, ['c.yml', 'model.onnx']);
+  });
+});
+
+test.each(['rewrite', 'inspect'])('no folder for temporary files: %s', (command) => {
+  const folder = workFolder();
+  const run = diffx([command, 'model.onnx'], folder, { TMPDIR: path.join(folder, 'nowhere') });
+  expectFailure(run, { exit: 2, says: /nowhere: no folder for temporary files/ }, folder, ['model.onnx']);
+});
+
+test('a working directory that is gone', () => {
+  const folder = workFolder();
+  const script = `mkdir gone && cd gone && rmdir ../gone && exec ${process.execPath} ${MAIN} rewrite ${LLAMA} -o x.onnx`;
+  const run = spawnSync('sh', ['-c', script], { cwd: folder, encoding: 'utf8' });
+  expect(run.stderr).toMatch(/error: \.: cannot be read \(the working directory does not exist any more\)/);
+  expect(run.status).toBe(2);
+});
+
+(fs.existsSync('/dev/full') ? describe : describe.skip)('streams that are full', () => {
+  const shell = (args: string) => {
+    const run = spawnSync('sh', ['-c', `${process.execPath} ${MAIN} ${args}`], {
+      cwd: workFolder(),
+      encoding: 'utf8',
+    });
+    return { code: run.status, stderr: run.stderr };
+  };
+
+  test.each(['', '--json'])('standard output, as text or JSON: %s', (json) => {
+    expect(shell(`inspect model.onnx ${json} > /dev/full`)).toEqual({
+      code: 2,
+      stderr: 'error: standard output: cannot be written (no space left on device)\n',
+    });
+  });
+
+  test('standard error: the exit code is that of the command', () => {
+    expect(shell('inspect none.onnx 2> /dev/full').code).toBe(2);
+    expect(shell('rewrite model.onnx --quiet 2> /dev/full').code).toBe(0);
+  });
+});
+
+test('devices are written to, and never replaced', () => {
+  const folder = workFolder();
+  fs.symlinkSync('/dev/null', path.join(folder, 'null'));
+  const args = ['rewrite', 'model.onnx', '--quiet', '--force', '--save-weights', 'null'];
+  expect(diffx(args, folder)).toMatchObject({ code: 0, stderr: '' });
+  expect(fs.readlinkSync(path.join(folder, 'null'))).toBe('/dev/null');
+  const piped = `${process.execPath} ${MAIN} weights model.onnx model.diff.onnx -q -o /dev/stdout | head -c 10`;
+  const run = spawnSync('sh', ['-c', piped], { cwd: folder });
+  expect(run.stderr.toString()).toBe('');
+  // The length of the header, and its beginning.
+  expect(run.stdout.toString('latin1')).toMatch(/^.{2}\0{6}\{"/s);
+});
+
 describe('a full disk', () => {
   const disk = path.join(workFolder(null), 'disk');
   fs.mkdirSync(disk);
   // Only root may mount; where that is not allowed, /dev/full above stands for it.
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', disk], { encoding: 'utf8' });
+  const tryMount = () =>
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', disk], { encoding: 'utf8' });
+  const umount = () => spawnSync('umount', [disk]);
+  const mount = tryMount();
   const mounted = mount.status === 0;
-  afterAll(() => {
-    if (mounted) spawnSync('umount', [disk]);
-  });
+  // Not before a test of these runs: where none is chosen, nobody would take it away.
+  if (mounted) {
+    umount();
+    beforeAll(tryMount);
+    afterAll(umount);
+  }
   const why = mounted ? '' : ` (skipped: ${(mount.stderr || mount.error?.message || 'no mount').trim()})`;
   (mounted ? test : test.skip).each([[], ['--verify']])(`leaves nothing behind: %j${why}`, (...options) => {
     const folder = workFolder();

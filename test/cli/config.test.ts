@@ -137,9 +137,10 @@ describe('what is wrong with a file is said, and nothing is written', () => {
       'base_model: base\nmirror_weights: true\nzero_init: true\n',
       /--zero-init and --mirror-weights exclude .* \(settings come from config\.yml as well\)/,
     ],
-    ['base_model: nowhere\n', /nowhere: no such file/],
+    ['base_model: NousResearch/Llama\n', /base_model NousResearch\/Llama: no such file or folder/],
+    ['output_dir: out\n', /config\.yml: base_model is missing, and the command line names no model/],
+    ['base_model: *base\n', /config\.yml: Unresolved alias/],
     ['base_model: .\n', /\.: holds no \.onnx file/],
-    ['output_dir: out\n', /missing required argument 'model'/],
     ['base_model: base\noutput_dir: config.yml/out\n', /config\.yml\/out\/model\.onnx: cannot be written/],
   ])('%j', (config, says) => fails(config, says));
 

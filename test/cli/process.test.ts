@@ -33,6 +33,27 @@ describe('signals', () => {
   });
 });
 
+// Inside ONNX Runtime a thread cannot be stopped: that aborts the process, with a message and what it had put aside.
+test.each([200, 500, 800, 1100])('SIGTERM while it verifies, after %i ms', async (delay) => {
+  const folder = workFolder();
+  const child = spawn(process.execPath, [MAIN, 'rewrite', 'model.onnx', '-q', '--verify'], { cwd: folder });
+  let output = '';
+  child.stderr.on('data', (text) => {
+    output += text;
+  });
+  const timer = setInterval(() => {
+    if (!filesIn(folder).some((name) => name.startsWith('.diffx-'))) return;
+    clearInterval(timer);
+    setTimeout(() => child.kill('SIGTERM'), delay);
+  }, 5);
+  const ended = await new Promise((resolve) => child.on('exit', (_, by) => resolve(by)));
+  expect({ ended, output, files: filesIn(folder) }).toEqual({
+    ended: 'SIGTERM',
+    output: '',
+    files: ['model.onnx'],
+  });
+});
+
 describe('a reader that goes away', () => {
   const shell = (command: string, cwd: string) => {
     const run = spawnSync('sh', ['-c', command], {

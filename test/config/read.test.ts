@@ -168,3 +168,31 @@ describe('the file of the working directory', () => {
     expect(error.message).toMatch(/diffx\.config\.yml:2: learning_rate: no such key$/);
   });
 });
+
+describe('YAML that is no configuration', () => {
+  const problem = (text: string) => thrownBy(() => read(text)).message.replace(/^.*config\.yml/, '');
+
+  test.each([
+    ['a: 1\na: 2\n', ':2: Map keys must be unique'],
+    ['a: 1\n---\nb: 2\n', ':2: it holds several documents, and one is expected'],
+    ['a: *nowhere\n', ': Unresolved alias (the anchor must be set before the alias): nowhere'],
+    ['diffx: [a]\n', ':1: diffx: expected keys and values, found ["a"]'],
+  ])('%j', (text, says) => {
+    expect(problem(text)).toBe(says);
+  });
+
+  test('aliases of aliases of aliases', () => {
+    const lists = ['b', 'c', 'd', 'e', 'f'].map(
+      (name, index) => `${name}: &${name} [${`*${'abcde'[index]}, `.repeat(9)}]`,
+    );
+    const text = ['a: &a [x, x, x, x, x, x, x, x, x]', ...lists].join('\n');
+    expect(thrownBy(() => read(text))).toMatchObject({ code: 'config-syntax', exitCode: 2 });
+  });
+
+  test('keys that are lists say nothing on standard error', () => {
+    const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    expect(read('? [a, b]\n: c\n').settings).toEqual({});
+    expect(warned).not.toHaveBeenCalled();
+    warned.mockRestore();
+  });
+});

@@ -3,6 +3,7 @@
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { makeProgram } from '../../src/cli/program';
 import { jsonSchema } from '../../src/config';
 
 const FILES = [
@@ -22,6 +23,17 @@ test.each(FILES)('%s', (kind, name) => {
   const schema = jsonSchema(kind);
   if (process.env['UPDATE_SCHEMAS']) fs.writeFileSync(file, `${JSON.stringify(schema, null, 2)}\n`);
   expect(JSON.parse(fs.readFileSync(file, 'utf8'))).toEqual(schema);
+});
+
+test('every option of diffx rewrite is a key', () => {
+  const rewrite = makeProgram(async () => undefined).commands.find((each) => each.name() === 'rewrite');
+  const options = (rewrite?.options ?? []).filter(({ hidden }) => !hidden).map(({ long }) => long ?? '');
+  const keys = new Set(options.map((long) => long.replace(/^--(no-)?/, '').replaceAll('-', '_')));
+  // What is of one run, and what names the model and its place under the names of the original.
+  for (const name of ['config', 'json', 'quiet', 'debug', 'output', 'report']) keys.delete(name);
+  const { properties } = jsonSchema('working') as Schema;
+  expect(Object.keys(properties)).toEqual(expect.arrayContaining([...keys]));
+  expect(keys.size).toBeGreaterThan(20);
 });
 
 test('both know the keys of the original converter, with their types', () => {

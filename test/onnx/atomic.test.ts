@@ -1,6 +1,14 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { computedBytes, DataType, encode, readModel, type WriteOptions, writeModel } from '../../src/onnx';
+import {
+  computedBytes,
+  DataType,
+  encode,
+  memoryBytes,
+  readModel,
+  type WriteOptions,
+  writeModel,
+} from '../../src/onnx';
 import { writeFiles } from '../../src/onnx/atomic';
 import { failure, floats, model, temporaryFolder, tensor } from './build';
 
@@ -48,6 +56,25 @@ describe('complete or not at all', () => {
     expect(write('/dev/full')).toContain('no space left on device');
     expect(write('/dev/null', { externalData: 'always' })).toContain('side file, which needs a folder');
     expect(fs.statSync('/dev/null').isCharacterDevice()).toBe(true);
+  });
+
+  test('what was written elsewhere is moved, with the others or not at all', () => {
+    const staged = { path: folder.in('m'), staged: folder.in('stage/m') };
+    const stage = () => {
+      fs.mkdirSync(folder.in('stage'), { recursive: true });
+      fs.writeFileSync(folder.in('stage/m'), 'new');
+      fs.writeFileSync(folder.in('m'), 'old');
+    };
+    const text = memoryBytes(Buffer.from('text'));
+    for (const other of [folder.in('gone/n'), '/dev/full']) {
+      stage();
+      expect(failure(() => writeFiles([staged, { path: other, bytes: text }], true))).toMatch(/^unwritable/);
+      expect([files(), content('m').toString()]).toEqual([['m', 'stage'], 'old']);
+    }
+    stage();
+    writeFiles([{ path: folder.in('n'), bytes: text }, staged], true);
+    expect([files(), content('m').toString()]).toEqual([['m', 'n', 'stage'], 'new']);
+    expect(fs.readdirSync(folder.in('stage'))).toEqual([]);
   });
 
   test('a descriptor is written to as well, though it leads to a file', () => {

@@ -32,9 +32,7 @@ test('(A V)[:h/2] - lambda * (A V)[h/2:], as transformers writes DiffLlama', () 
   expect(error.message).toContain("'difference' subtracts one attention from another");
 });
 
-// BUG (src/rewrite/already-differential.ts): a difference is seen behind the product with V only. What subtracts the
-// maps, as unilm's and axolotl's code does (and diffx with --emit inline), is taken for an attention and rewritten
-// again, since passes/recognise-softmax-attention.ts follows probabilities through Mul and Sub.
+// What subtracts the maps, as unilm's and axolotl's code does (and diffx with --emit inline), before the product with V.
 describe('differences of maps', () => {
   test('(A[:h/2] - lambda * A[h/2:]) V, as unilm writes Diff-Transformer', () => {
     const text = variant(HALVES, [

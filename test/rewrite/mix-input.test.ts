@@ -1,7 +1,9 @@
 /** SPEC section 6: the warm-up input. With mix 0 and no norm every duplicate rewrite is the original, whatever the init. */
 import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { ATTENTION, variant } from '../support/attention-text';
 import { architectures, exportsOf } from '../support/exports';
 import { openExport } from '../support/fixtures';
+import { rewriteText, thrownBy } from '../support/models';
 import { expectClose, floatTensor, largestDifference, readTensors, runModel } from '../support/run';
 
 const mix = (value: number) => ({ diff_attn_mix: floatTensor([], [value]) });
@@ -50,6 +52,14 @@ describe.each(architectures.map(({ name }) => exportsOf(name).at(-1) ?? ''))('%s
       expect(largestDifference(half[output], original[output])).toBeGreaterThan(1e-3);
     }
   });
+});
+
+test.each([
+  ['an input', '(float[B, S, 8] x)', '(float[B, S, 8] x, float diff_attn_mix)'],
+  ['a weight', '  float scale', '  float diff_attn_mix = {1},\n  float scale'],
+])('a name that %s has already is refused', (_, from, to) => {
+  const error = thrownBy(() => rewriteText(variant(ATTENTION, [[from, to]]), { mixInput: true }));
+  expect(error).toMatchObject({ code: 'name-taken', exitCode: 2 });
 });
 
 test('the input stands behind the others: a float32 scalar without a default', () => {

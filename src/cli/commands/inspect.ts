@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { errors } from '../../errors';
 import type { Submit } from '../program';
 import { addCommonOptions, type CommonOptions, REPORT } from './options';
 
@@ -31,6 +32,7 @@ export function addInspect(program: Command, submit: Submit): void {
   addCommonOptions(command, undefined)
     .addHelpText('after', EXAMPLES)
     .action((input: string, { explain = false, force = false, report, ...common }: InspectOptions) => {
+      if (report === '-') throw errors.fileWanted('--report');
       const job = { input, explain, force, ...(report === undefined ? {} : { report }) };
       return submit('inspect', job, common);
     });

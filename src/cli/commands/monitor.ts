@@ -1,7 +1,6 @@
 import * as path from 'node:path';
 import type { Command } from 'commander';
 import type { Settings } from '../../config';
-import { errors } from '../../errors';
 import type { Submit } from '../program';
 import { addCommonOptions, type CommonOptions, numberOption } from './options';
 import { modelOf } from './rewrite-files';
@@ -67,8 +66,7 @@ export function addMonitor(program: Command, submit: Submit): void {
     .addHelpText('after', EXAMPLES)
     .action(async (named: string | undefined, { json, quiet, debug, config, ...given }: MonitorOptions) => {
       const files = await fileSettings(config);
-      const model = named ?? (files.base_model === undefined ? undefined : modelOf(files.base_model));
-      if (model === undefined) throw errors.commandLine("missing required argument 'model'", 'diffx monitor');
+      const model = modelOf(named, files.base_model, 'diffx monitor', config);
       const options = { ...optionsOf(files), ...given };
       const { logDir = path.join('runs', path.parse(model).name), force = false, ...settings } = options;
       return submit('monitor', { model, logDir, force, ...settings }, {

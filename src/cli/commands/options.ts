@@ -44,6 +44,7 @@ export interface ProviderOptions {
   readonly requireEp?: Requirement;
 }
 
+/** Adds the options of what verifies. */
 export function addProviderOptions(command: Command): Command {
   return command
     .option(

@@ -1,7 +1,8 @@
-import * as fs from 'node:fs';
+import { existsSync } from 'node:fs';
 import * as path from 'node:path';
 import type { ConfigFile, Settings } from '../../config';
 import { DiffxError, errors } from '../../errors';
+import { isFolder, namesIn } from '../../onnx/folders';
 import type { RewriteCommandOptions } from './rewrite';
 import { hasWorkingConfig } from './working-config';
 
@@ -61,7 +62,7 @@ function over(lower: RewriteCommandOptions, upper: RewriteCommandOptions): Rewri
     for (const name of ['init', 'zeroInit', 'mirrorWeights']) gone.add(name);
   }
   if (upper.output !== undefined || upper.outputDir !== undefined) gone.add('output').add('outputDir');
-  if (upper.sublayerNorm === false) gone.add('normEps');
+  if (upper.sublayerNorm === false || upper.init === 'preserve') gone.add('normEps');
   const kept = Object.entries(lower).filter(([name]) => !gone.has(name));
   return { ...Object.fromEntries(kept), ...upper };
 }
@@ -77,15 +78,29 @@ function warningsOf({ path: file, settings }: ConfigFile, options: RewriteComman
 }
 
 /**
- * The model that `base_model` means: a file, or the model of a folder.
- * @throws DiffxError file-not-found, no-model
+ * The model of a command: the one that is named, or what `base_model` of a configuration file means, a file or the model
+ * of a folder.
+ * @param config the file of `--config`, if there is one
+ * @throws DiffxError command-line, no-base-model, file-not-found, no-model
  */
-export function modelOf(baseModel: string): string {
-  if (!fs.statSync(baseModel, { throwIfNoEntry: false })?.isDirectory()) return baseModel;
-  const models = fs.readdirSync(baseModel).filter((name) => name.endsWith('.onnx'));
+export function modelOf(
+  named: string | undefined,
+  baseModel: string | undefined,
+  command: string,
+  config: string | undefined,
+): string {
+  if (named !== undefined) return named;
+  if (baseModel === undefined) {
+    throw config === undefined
+      ? errors.commandLine("missing required argument 'model'", command)
+      : errors.noBaseModel(config);
+  }
+  if (!existsSync(baseModel)) throw errors.baseModelNotFound(baseModel);
+  if (!isFolder(baseModel)) return baseModel;
+  const models = namesIn(baseModel).filter((name) => name.endsWith('.onnx'));
   const [only, ...others] = models;
   const name = others.length === 0 ? only : models.find((each) => each === 'model.onnx');
-  if (name === undefined) throw errors.noModel(baseModel, models.sort());
+  if (name === undefined) throw errors.noModel(baseModel, models);
   return path.join(baseModel, name);
 }
 

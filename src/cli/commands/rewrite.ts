@@ -88,8 +88,7 @@ export function addRewrite(program: Command, submit: Submit): void {
       const { options, baseModel, config, files, warnings } = await layered(given);
       naming(files, () => refuseContradictions(options, given, command));
       if (options.output === '-' && isatty(1)) throw errors.terminal();
-      const model = input ?? (baseModel === undefined ? undefined : modelOf(baseModel));
-      if (model === undefined) throw errors.commandLine("missing required argument 'model'", 'diffx rewrite');
+      const model = modelOf(input, baseModel, 'diffx rewrite', config?.path);
       const job = { ...toJob(model, options), warnings, debug: given.debug ?? false };
       // The job does so too; here it is said before the compiler is loaded.
       naming(files, () => resolveOptions(job));
@@ -176,7 +175,7 @@ function refuseContradictions(
   typed: RewriteCommandOptions,
   command: Command,
 ): void {
-  const { init, zeroInit, mirrorWeights, normEps, sublayerNorm } = options;
+  const { init, zeroInit, mirrorWeights } = options;
   const contradicts = (first: string, second: string, why: string) => {
     throw errors.contradiction(first, second, why);
   };
@@ -187,18 +186,10 @@ function refuseContradictions(
     contradicts('--mirror-weights', `--init ${init}`, once);
   if (NORM_OPTIONS.every((name) => command.getOptionValue(given(name))))
     contradicts('--sublayer-norm', '--no-sublayer-norm', 'there is a norm or there is none');
-  if (normEps !== undefined && sublayerNorm === false)
-    contradicts('--norm-eps', '--no-sublayer-norm', 'the number belongs to the norm');
   if (typed.strictWeights && options.weights === undefined)
     throw errors.needs('--strict-weights', '--weights');
-  const { saveWeights, output, report } = options;
-  const files = Object.entries({ '-o': output, '--save-weights': saveWeights, '--report': report });
-  for (const [index, [option, file]] of files.entries()) {
-    const same = files
-      .slice(0, index)
-      .find(([, other]) => file && other && path.resolve(other) === path.resolve(file));
-    if (same) contradicts(same.join(' '), `${option} ${file}`, 'they are one file');
-  }
+  if (options.saveWeights === '-') throw errors.fileWanted('--save-weights');
+  if (options.report === '-') throw errors.fileWanted('--report');
   if (typed.output !== undefined && typed.outputDir !== undefined)
     contradicts('--output', '--output-dir', 'there is one place to write to');
   if (typed.stripPrefix !== undefined && options.saveWeights === undefined)

@@ -1,4 +1,3 @@
-import * as path from 'node:path';
 import type { Command } from 'commander';
 import { errors } from '../../errors';
 import type { Submit } from '../program';
@@ -37,8 +36,13 @@ or that did not do the work`;
 
 /** What the configuration file of the working directory says of a verification. */
 async function fromWorkingConfig(): Promise<VerifyOptions> {
-  const { atol, ep } = await workingSettings();
-  return { ...(atol === undefined ? {} : { atol }), ...(ep === undefined ? {} : { ep: [ep].flat() }) };
+  const { atol, rtol, ep, require_ep: requireEp } = await workingSettings();
+  return {
+    ...(atol === undefined ? {} : { atol }),
+    ...(rtol === undefined ? {} : { rtol }),
+    ...(ep === undefined ? {} : { ep: [ep].flat() }),
+    ...(requireEp === undefined ? {} : { requireEp }),
+  };
 }
 
 /** `diffx verify`. */
@@ -79,10 +83,10 @@ export function addVerify(program: Command, submit: Submit): void {
     .action(async (original: string, rewritten: string, given: VerifyOptions) => {
       const options = { ...(await fromWorkingConfig()), ...given };
       const { json, quiet, debug, ...settings } = options;
-      const { atol = 0, rtol = 0, seed = 0, junit, report } = settings;
-      if (junit !== undefined && report !== undefined && path.resolve(junit) === path.resolve(report))
-        throw errors.contradiction(`--junit ${junit}`, `--report ${report}`, 'they are one file');
+      const { atol = 0, rtol = 0, seed = 0 } = settings;
       settleProviders(settings);
+      if (settings.junit === '-') throw errors.fileWanted('--junit');
+      if (settings.report === '-') throw errors.fileWanted('--report');
       if (atol < 0) throw errors.invalidNumber('--atol', String(atol), TOLERANCE);
       if (rtol < 0) throw errors.invalidNumber('--rtol', String(rtol), TOLERANCE);
       if (!Number.isSafeInteger(seed) || seed < 0) throw errors.invalidNumber('--seed', String(seed), SEED);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { errors } from '../../errors';
 import type { Submit } from '../program';
 import { addCommonOptions, type CommonOptions } from './options';
 
@@ -31,6 +32,7 @@ export function addWeights(program: Command, submit: Submit): void {
     .addHelpText('after', EXAMPLES)
     .action((original: string, rewritten: string, options: WeightsOptions) => {
       const { output, stripPrefix, force = false } = options;
+      if (output === '-') throw errors.fileWanted('--output');
       const settings = { original, rewritten, output, force };
       return submit('weights', stripPrefix === undefined ? settings : { ...settings, stripPrefix }, options);
     });

@@ -1,5 +1,5 @@
-import * as fs from 'node:fs';
 import type { Settings } from '../../config';
+import { namesIn } from '../../onnx/folders';
 
 /**
  * What the `diffx.config` file of the working directory says; nothing where there is none. The reader is loaded only
@@ -23,6 +23,7 @@ export async function fileSettings(config: string | undefined): Promise<Settings
   return { ...below, ...readConfig(config, 'axolotl').settings };
 }
 
+/** Whether the working directory has a `diffx.config` file. Looks at names alone, so that none is loaded for nothing. */
 export function hasWorkingConfig(): boolean {
-  return fs.readdirSync('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
+  return namesIn('.').some((name) => /^diffx\.config\.(json|ya?ml)$/.test(name));
 }

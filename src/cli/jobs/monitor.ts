@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import { monitorModel, writeMonitorLogs } from '../../api/monitor';
-import { refuseExistingLogs } from '../../monitor/logs';
+import { logFiles } from '../../monitor/logs';
+import { checkTargets } from '../../onnx';
 import { monitorText, monitorWarnings } from '../../report/monitor';
 import { serve } from '../serve';
 
 serve<'monitor'>(async ({ model, logDir, force, ...settings }, ui) => {
   const started = performance.now();
-  if (!force) refuseExistingLogs(logDir);
+  checkTargets(logFiles(logDir), force, '--log-dir');
   ui.phase(`reading ${model}`);
   const onStep = (step: number, of: number) => ui.phase(`step ${step} of ${of}`);
   const report = await monitorModel(model, { ...settings, onStep });

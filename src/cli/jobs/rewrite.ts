@@ -7,9 +7,10 @@ import { describeMiss, examine } from '../../api/inspect';
 import { type RewriteOutput, rewriteModel, rewrittenBytes, writeRewritten } from '../../api/rewrite';
 import { rewrittenParts, unwrittenParts } from '../../api/rewritten-parts';
 import { type WeightsFile, weightsOf } from '../../api/weights';
-import { ExitCode, errors } from '../../errors';
-import { memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
-import { isStream } from '../../onnx/atomic';
+import { ExitCode } from '../../errors';
+import { checkTargets, isStream, memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
+import { writing } from '../../onnx/file-errors';
+import { temporaryFolder } from '../../onnx/folders';
 import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -36,9 +37,9 @@ serve<'rewrite'>(async (job, ui) => {
     ...(toFile ? [job.output] : []),
     ...(job.saveWeights === undefined ? [] : [job.saveWeights]),
     ...(job.config ? [job.config.path] : []),
+    ...(job.report === undefined ? [] : [job.report]),
   ];
-  const taken = job.force ? undefined : targets.find((target) => fs.existsSync(target));
-  if (taken !== undefined) throw errors.exists(taken);
+  checkTargets(targets, job.force);
   const html = htmlReportOf(job, job.makeFolder ? path.dirname(job.output) : undefined);
   const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
@@ -125,7 +126,7 @@ async function lookAfter(
   const { debugAfter } = await import('../../api/debug.js');
   if (toFile) return debugAfter(job.output, before);
   // The folder goes with the process.
-  const copy = path.join(fs.mkdtempSync(path.join(tmpdir(), 'debug-')), path.basename(job.input));
+  const copy = path.join(temporaryFolder('debug-'), path.basename(job.input));
   writeRewritten(output, copy, false);
   return debugAfter(copy, before);
 }
@@ -152,11 +153,7 @@ async function inFolder<T extends VerifyReport | undefined>(
 
 /** The first folder that had to be made; undefined where it was there. */
 function newFolder(folder: string): string | undefined {
-  try {
-    return fs.mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw errors.unwritable(folder, (error as Error).message);
-  }
+  return writing(folder, () => fs.mkdirSync(folder, { recursive: true }));
 }
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
@@ -201,8 +198,7 @@ async function writeVerified(
     };
     if (!report.passed) return report;
     if (toFile) {
-      writeFiles(beside, job.force);
-      stage.publish(job.force);
+      stage.publish(job.force, beside);
     } else {
       write(output, job, beside, ui);
     }

@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
 import { examine } from '../../api/inspect';
 import { rewrittenParts } from '../../api/rewritten-parts';
 import { verifyModels } from '../../api/verify';
-import { errors } from '../../errors';
-import { memoryBytes, writeFiles } from '../../onnx';
+import { checkTargets, memoryBytes, writeFiles } from '../../onnx';
 import { junitXml } from '../../report/junit';
 import { verificationText } from '../../report/verification-text';
 import { htmlReportOf, shownError } from '../html-report';
@@ -15,7 +13,7 @@ import { wrote } from '../wrote';
 serve<'verify'>(async (job, ui) => {
   const { original, rewritten, atol, rtol, junit, report: page, force, ...settings } = job;
   const { width, style } = ui;
-  if (junit !== undefined && !force && existsSync(junit)) throw errors.exists(junit);
+  checkTargets([...(junit === undefined ? [] : [junit]), ...(page === undefined ? [] : [page])], force);
   const html = htmlReportOf(job);
   ui.phase(`verifying ${rewritten}`);
   html?.phase('verifying');

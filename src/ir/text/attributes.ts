@@ -182,6 +182,7 @@ function printValues(attribute: AttributeProto, context: PrintContext): readonly
   }
 }
 
+/** `name: type = value` */
 export function printAttribute(attribute: AttributeProto, context: PrintContext): string {
   const { name = '', type = AttributeType.UNDEFINED, refAttrName } = attribute;
   const head = `${isPlainName(name) ? name : printName(name)}: ${typeName(type)} = `;

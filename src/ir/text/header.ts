@@ -9,6 +9,7 @@ export type Header = Partial<
     Pick<FunctionProto, 'domain' | 'docString' | 'overload' | 'metadataProps' | 'opsetImport'>
 >;
 
+/** `<ir_version: 8, opset_import: [...]>` of a model or a function. */
 export function parseHeader(tokens: Tokens): Header {
   let header: Header = {};
   tokens.list('<', '>', 'the items of the header', () => {

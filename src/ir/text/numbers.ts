@@ -153,6 +153,7 @@ export function loadLiteral(view: DataView, at: number, format: Format): string 
   }
 }
 
+/** The shortest text that reads back as the same float64. */
 export function printFloat64(value: number): string {
   if (Number.isFinite(value)) {
     return Object.is(value, -0) ? '-0' : String(value);

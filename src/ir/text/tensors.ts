@@ -25,6 +25,7 @@ import { printName, printTensorType, quote } from './types';
 /** Gives the elements of a tensor that the text elides as `{...}`: that many numbers, each rounded to the type. */
 export type Fill = (name: string, count: number) => ArrayLike<number>;
 
+/** `["key": "value", ...]` */
 export function parseEntries(tokens: Tokens, what: string): StringStringEntry[] {
   const entries: StringStringEntry[] = [];
   tokens.list('[', ']', what, () => {
@@ -149,6 +150,7 @@ function literals(tensor: TensorProto): string[] {
   ];
 }
 
+/** The same as text. */
 export function printEntries(entries: readonly StringStringEntry[]): string {
   return `[${entries.map(({ key = '', value = '' }) => `${quote(key)}: ${quote(value)}`).join(', ')}]`;
 }

@@ -56,6 +56,7 @@ function parseTensorType(tokens: Tokens): TensorTypeProto {
   return dim.length === 0 ? { elemType } : { elemType, shape: { dim } };
 }
 
+/** `float[B, 8]`, or one of the wrappers around a type, such as `seq(float[8])`. */
 export function parseType(tokens: Tokens): TypeProto {
   const word = tokens.peek().text;
   if (!isType(tokens) || !WRAPPERS.includes(word)) {
@@ -77,6 +78,7 @@ export function isPlainName(name: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !isTypeWord(name);
 }
 
+/** A text in quotes. */
 export function quote(text: string): string {
   return `"${text.replace(/[\\"]/g, '\\$&')}"`;
 }

@@ -16,6 +16,7 @@ export interface ExpectedWeights {
   readonly changed: ReadonlyMap<string, ByteRange>;
 }
 
+/** Weights outside of the attentions that the options or a checkpoint change, as they must be in the rewritten model. */
 export function expectedWeights(
   original: Model,
   record: RewriteRecord,

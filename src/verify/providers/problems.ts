@@ -62,6 +62,7 @@ export function isDeviceLost(said: string): boolean {
   return LOST.test(said);
 }
 
+/** The memory of the device is used up. */
 export function outOfMemory(): Problem {
   return {
     kind: 'out-of-memory',

@@ -16,6 +16,7 @@ export function array64(shape: readonly number[], data: Iterable<number>): Array
   return { shape, data: numbers };
 }
 
+/** How many elements a shape has; 1 for a scalar. */
 export function size(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }

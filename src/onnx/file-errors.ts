@@ -1,0 +1,63 @@
+/** What the file system refuses, as errors of the user's. */
+import { DiffxError, errors } from '../errors';
+
+const REASONS: Partial<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space left on device',
+  EDQUOT: 'the disk quota is used up',
+  ENOENT: 'the folder does not exist',
+  ENOTDIR: 'a part of the path is no folder',
+  EISDIR: 'it is a folder',
+  ELOOP: 'links lead to one another in a circle',
+  ENAMETOOLONG: 'the name is too long',
+  EFBIG: 'the file is too large for the file system',
+  ERR_INVALID_ARG_VALUE: 'no file can have this name',
+};
+
+/** Why the file system refused something, in words. */
+export function reasonOf(error: unknown): string {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return REASONS[code] ?? message;
+}
+
+/** True for what the file system refuses; other errors are faults of ours. */
+function isRefusal(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  if (error instanceof DiffxError || typeof code !== 'string') return false;
+  return !code.startsWith('ERR_') || code in REASONS;
+}
+
+/**
+ * Runs one step that writes to a target.
+ * @throws unwritable
+ */
+export function writing<T>(target: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw isRefusal(error) ? errors.unwritable(target, reasonOf(error)) : error;
+  }
+}
+
+/**
+ * Runs one step that reads a file or a folder.
+ * @throws fileNotFound, notAFile, unreadable
+ */
+export function reading<T>(path: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    switch ((error as NodeJS.ErrnoException).code) {
+      case 'ENOENT':
+      case 'ENOTDIR':
+        throw errors.fileNotFound(path);
+      case 'EISDIR':
+        throw errors.notAFile(path);
+      default:
+        throw errors.unreadable(path, reasonOf(error));
+    }
+  }
+}
