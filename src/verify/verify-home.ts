@@ -58,7 +58,14 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     const rewritten = await runRewritten(here, runs, loud, layers);
     if (!rewritten) continue;
     home.push({ bench: here, where, original: runs, loud, rewritten });
-    const looked = await checkLayers(here, runs, rewritten.given, layers, duplicate && where === '');
+    const looked = await checkLayers(
+      here,
+      runs,
+      rewritten.given,
+      layers,
+      notVerified,
+      duplicate && where === '',
+    );
     if (where === '') positive = looked;
   }
   // One recorded input cannot take every branch; generated ones must.
