@@ -69,9 +69,9 @@ export async function verifyElsewhere(
     const before = layers.findings.length;
     await checkLayers(bench, at.original, given, layers, notVerified);
     if (layers.findings.length > before) await blameOriginal(layers);
-    if (keepsFunction) compareOutputs(bench, at.original, given, kept);
+    if (keepsFunction) await compareOutputs(bench, at.original, given, kept);
     checkOverflow(at.loud, rewritten.loud, loud);
-    if (canBeUnmixed(bench)) compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
+    if (canBeUnmixed(bench)) await compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
   }
   const ran = placements.length > 0;
   const checks = [

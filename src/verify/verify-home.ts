@@ -139,7 +139,7 @@ async function compareWithOriginal(
   if (any && canBeUnmixed(any.bench)) {
     const check = new CheckBuilder('mix', STATES.mix);
     for (const { bench, original, rewritten } of home)
-      compareOutputs(bench, original, rewritten.unmixed, check);
+      await compareOutputs(bench, original, rewritten.unmixed, check);
     checks.push(check.done());
   }
   return checks;
