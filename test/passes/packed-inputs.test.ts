@@ -74,7 +74,8 @@ describe('GroupQueryAttention', () => {
     [{}, 'negative'],
     [{ splitHeads: true }, 'exchanged'],
   ])('%j: what both calls cache is declared as long as the model says', (settings, second) => {
-    const { model } = rewriteText(GROUPED, settings);
+    const rewritten = encode('ModelProto', save(rewriteText(GROUPED, settings).model)).read();
+    const model = load(readModel(modelPath(rewritten)));
     const calls = model.graph.nodes.filter(({ opType }) => opType === 'GroupQueryAttention');
     expect(calls.map(({ name }) => name)).toEqual(['attention', `attention/${second}`]);
     for (const { outputs } of calls)
