@@ -12,7 +12,7 @@ import {
   splitPasts,
 } from '../src/rewrite/key-cache';
 import type { Lowering } from '../src/rewrite/lowering';
-import { merged, negativeInputs, separated } from '../src/rewrite/operator-calls';
+import { callAgain, merged, negativeInputs, separated } from '../src/rewrite/operator-calls';
 import type { RewriteSession } from '../src/rewrite/session';
 
 /** Duplicate heads, scores written out: the slice from the projections on is copied with the second projections. */
@@ -105,7 +105,7 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const pasts = keyed && !inside ? splitPasts(site, session, substitution) : [];
   const inputs = negativeInputs(site, core, session, substitution, builder);
   const own = core.cache && keyed ? splitOperatorPast(site, core.cache, session, inputs) : [];
-  const outputs = builder.copy(node, inputs, '/negative');
+  const outputs = callAgain(builder, node, inputs, '/negative');
   const [negative] = outputs;
   if (!negative) throw new Error(`${node.label}: no output`);
   const start: Record<string, Value> = {

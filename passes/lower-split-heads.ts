@@ -17,7 +17,7 @@ import {
 } from '../src/rewrite/heads';
 import type { Lowering } from '../src/rewrite/lowering';
 import { mirrorHalves } from '../src/rewrite/mirror-halves';
-import { exchangedInputs, headAxis, merged, separated } from '../src/rewrite/operator-calls';
+import { callAgain, exchangedInputs, headAxis, merged, separated } from '../src/rewrite/operator-calls';
 import type { RewriteSession } from '../src/rewrite/session';
 
 /**
@@ -83,7 +83,7 @@ function lowerOperator(site: LocatedSite, core: OperatorCore, session: RewriteSe
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, site.scope.nodes[site.scope.indexOf(node) + 1], site.path);
   if (session.options.init === 'mirror') mirrorHalves(site, session.model, presetOf(session.options).pairing);
-  const [second] = builder.copy(node, exchangedInputs(site, core, session, builder), '/exchanged');
+  const [second] = callAgain(builder, node, exchangedInputs(site, core, session, builder), '/exchanged');
   if (!second) throw new Error(`${node.label}: no output`);
   const calls = {
     straight: separated(builder, site, core, core.output),

@@ -73,11 +73,24 @@ function saveGraph(graph: Graph): GraphProto {
       proto.output,
     ),
     valueInfo: same(
-      valueInfo.map((info) =>
-        saveInfo(info.name ?? '', graph.values.get(info.name ?? '')?.type ?? info.type, infos),
-      ),
+      [
+        ...valueInfo.map((info) =>
+          saveInfo(info.name ?? '', graph.values.get(info.name ?? '')?.type ?? info.type, infos),
+        ),
+        ...newlyDeclared(graph, proto.valueInfo),
+      ],
       proto.valueInfo,
     ),
+  });
+}
+
+/** Types of values inside the graph that had none, or bore another name. */
+function newlyDeclared(graph: Graph, before: readonly ValueInfoProto[]): ValueInfoProto[] {
+  const known = new Set(before.map(({ name }) => name));
+  return [...graph.values.values()].flatMap((value) => {
+    const { name, type, producer, isOutput } = value;
+    if (!type || !producer || isOutput || known.has(name)) return [];
+    return [{ name, type, metadataProps: [] }];
   });
 }
 

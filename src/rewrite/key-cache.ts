@@ -296,8 +296,9 @@ export function doubleOperatorPresent(
   const present = node.outputs[cache.presentKey];
   const second = negative[cache.presentKey];
   if (!present || !second) return [];
+  const { type } = present;
   const substitution: Substitution = new Map([[present, second]]);
-  return shownKeys(site, [present]).map(({ value, nodes }) => {
+  const doubled = shownKeys(site, [present]).map(({ value, nodes }) => {
     if (nodes.some((each) => !each.is('Cast', 'Identity'))) {
       fail('cache', node, 'present keys that are an output of the model', `'${value.name}'`);
     }
@@ -305,6 +306,9 @@ export function doubleOperatorPresent(
     const place = { axis: OPERATOR_HEADS, heads: site.kvHeads };
     return doubleOutput(site, session, value, cloneSlice(value, substitution, late), place);
   });
+  // See `callAgain`.
+  site.scope.setType(present, type);
+  return doubled;
 }
 
 interface ShownKeys {

@@ -1,7 +1,7 @@
 import type { LocatedSite } from '../attention/find';
 import { isDoubled, type Pairing, presetOf } from '../attention/presets';
 import { columnsOf, type OperatorCore } from '../attention/site';
-import type { Value } from '../ir';
+import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { attribute } from './attributes';
 import type { Builder } from './builder';
@@ -10,7 +10,24 @@ import { partnerOf } from './pairing';
 import type { RewriteSession } from './session';
 import { floatTensor, int64Vector } from './tensors';
 
-/** Inputs for further calls of a fused attention operator. */
+/** Further calls of a fused attention operator, and their inputs. */
+
+/**
+ * Adds another call. What it gives is declared as what the first one gives: ONNX Runtime believes that what GroupQueryAttention
+ * caches is as long as its past, unless it is told, and lets both share their memory where the past is no input of the model.
+ */
+export function callAgain(
+  builder: Builder,
+  node: Node,
+  inputs: readonly (Value | undefined)[],
+  suffix: string,
+): (Value | undefined)[] {
+  const outputs = builder.copy(node, inputs, suffix);
+  outputs.forEach((output, index) => {
+    if (output) builder.graph.setType(output, node.outputs[index]?.type);
+  });
+  return outputs;
+}
 
 const END = 2 ** 31 - 1;
 

@@ -55,6 +55,8 @@ export class Bench {
   readonly presents: readonly DoubledKeys[];
   /** True where both models are run with float32 in the place of bfloat16. */
   readonly wide: boolean;
+  /** True where the original rounds to a few bits what it computes, or what it computes with. */
+  readonly quantized: boolean;
   /** For what the model as a whole gives, by element type. */
   readonly toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance;
 
@@ -86,6 +88,7 @@ export class Bench {
     this.presents = doubledOutputs(rewritten, record);
     this.wide = wide;
     const precision = wide ? 'float32' : precisionOf(original);
+    this.quantized = precision === 'quantized';
     this.toleranceOf = (dtype) => settings.tolerance ?? this.widen(toleranceWithin(precision, dtype));
   }
 

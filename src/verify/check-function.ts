@@ -12,30 +12,32 @@ import { neutralise } from './neutralise';
 import type { Correspondence } from './outside';
 import { keyOf } from './places';
 import { type Check, CheckBuilder } from './report';
+import { StepChanges } from './steps';
 
 /**
  * Compares what the rewritten file gives with what the original gives.
  * @param given outputs of the rewritten file, case by case
  * @returns whether they differ
  */
-export function compareOutputs(
+export async function compareOutputs(
   bench: Bench,
   runs: readonly CaseRun[],
   given: readonly Tensors[],
   check: CheckBuilder,
-): boolean {
+): Promise<boolean> {
   const maps = outputsOfMaps(bench.map.maps);
   const compared = runs.map((run) => ({
     ...run,
     outputs: Object.fromEntries(Object.entries(run.outputs).filter(([name]) => !maps.has(name))),
   }));
   awaitOutputs(compared, check);
-  const wrong = compared.filter((run, index) => {
-    const before = check.failures;
-    compareFunction(run, halveOutputs(given[index] ?? {}, bench.presents), bench.toleranceOf, check);
-    return check.failures > before;
-  });
-  return wrong.length > 0;
+  const steps = new StepChanges(bench, runs);
+  const before = check.failures;
+  for (const [index, run] of compared.entries()) {
+    const actual = halveOutputs(given[index] ?? {}, bench.presents);
+    await compareFunction(run, actual, bench.toleranceOf, check, (output) => steps.of(output));
+  }
+  return check.failures > before;
 }
 
 /** As `compareOutputs`; where they differ, names the first attention that gives something else. */
@@ -45,7 +47,7 @@ export async function checkFunction(
   given: readonly Tensors[],
   check: CheckBuilder,
 ): Promise<void> {
-  if (compareOutputs(bench, runs, given, check))
+  if (await compareOutputs(bench, runs, given, check))
     await bench.noteRefusals(check, () => locate(bench, runs, 'both', () => undefined, check));
 }
 
@@ -62,10 +64,11 @@ export async function checkNeutralised(bench: Bench, runs: readonly CaseRun[]): 
   };
   await bench.noteRefusals(check, async () => {
     awaitOutputs(runs, check);
+    const steps = new StepChanges(bench, runs);
     await bench.ofRewritten(edit, async (session) => {
       for (const run of runs) {
-        const outputs = await session.run(bench.feeds(run, 'positive'));
-        compareFunction(run, halveOutputs(outputs, bench.presents), bench.toleranceOf, check);
+        const outputs = halveOutputs(await session.run(bench.feeds(run, 'positive')), bench.presents);
+        await compareFunction(run, outputs, bench.toleranceOf, check, (output) => steps.of(output));
       }
     });
     if (check.failures > 0) await locate(bench, runs, 'positive', edit, check);

@@ -3,11 +3,12 @@ import { presetOf } from '../attention/presets';
 import type { Model } from '../ir';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
-import { compareTensors } from './compare';
+import { compareTensors, type TensorComparison } from './compare';
 import { decouple, decoupled } from './decouple';
 import { expose } from './exposure';
 import { compareLayers, componentValues, type Look, labelOf, mapName } from './layer-checks';
 import { comparedValue, neededValues, placesOf } from './layer-reference';
+import { outputsThatOptimizationsChange } from './optimized-outputs';
 import { keyOf } from './places';
 import { asProbed, asStored, openParameters } from './probe';
 import type { CheckBuilder } from './report';
@@ -20,10 +21,19 @@ export interface PositiveRun {
   readonly outputs: Tensors;
 }
 
+/** An output of the file itself that is not what the copy gives which shows the layers. */
+interface Difference {
+  readonly output: string;
+  readonly where: string;
+  readonly comparison: TensorComparison;
+}
+
 /**
  * Runs a copy of the rewritten model that shows the layers: with its own parameters, which must change nothing, and with
  * others. At home in duplicate mode also once decoupled, for the exchange of the components.
+ * @param runs what the original gives there
  * @param given what the file itself gives, case by case
+ * @param notVerified gets a line for each output of the file itself that nothing can be said of
  * @returns what the positive components are made of, where that is asked for
  */
 export async function checkLayers(
@@ -31,13 +41,39 @@ export async function checkLayers(
   runs: readonly CaseRun[],
   given: readonly Tensors[],
   check: CheckBuilder,
+  notVerified: string[],
   withPositive = false,
 ): Promise<readonly PositiveRun[]> {
   const positive: PositiveRun[] = [];
+  const differences: Difference[] = [];
   await bench.noteRefusals(check, () =>
-    lookAtLayers(bench, runs, given, withPositive ? positive : undefined, check),
+    lookAtLayers(bench, runs, given, withPositive ? positive : undefined, check, differences),
   );
+  if (differences.length > 0) await explain(bench, runs, differences, check, notVerified);
   return positive;
+}
+
+/**
+ * What is shown is not fused. Where fusing changes an output of the original too, the file and the copy may differ without
+ * anything being wrong; what the file computes is then shown without optimizations alone.
+ */
+async function explain(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  differences: readonly Difference[],
+  check: CheckBuilder,
+  notVerified: string[],
+): Promise<void> {
+  const changed = await outputsThatOptimizationsChange(bench, runs);
+  for (const { output, where, comparison } of differences) {
+    const original = changed.get(output);
+    if (!original || comparison.mismatch !== undefined)
+      check.compare(`output '${output}' of the file itself`, comparison, where);
+    else
+      notVerified.push(
+        `output '${output}' of the file itself on ${bench.place.provider.text}, optimized: optimizations change that of the original by up to ${original.maxAbs.toExponential(1)}, so they round differently where layers are looked at`,
+      );
+  }
 }
 
 async function lookAtLayers(
@@ -46,6 +82,7 @@ async function lookAtLayers(
   given: readonly Tensors[],
   positive: PositiveRun[] | undefined,
   check: CheckBuilder,
+  differences: Difference[],
 ): Promise<void> {
   const { layers, pair } = bench;
   for (const under of layers) {
@@ -64,7 +101,8 @@ async function lookAtLayers(
           const where = `${run.where}${setting.where}`;
           const look = bench.look(exposure, outputs, feeds, { where, mix: setting.mix });
           compareLayers(layers, look, bench.limits, check);
-          if (setting === stored) compareFile(bench, given[index] ?? {}, outputs, where, check);
+          if (setting === stored)
+            differences.push(...compareFile(bench, given[index] ?? {}, outputs, where, check));
         }
         if (!positive) continue;
         const feeds = bench.feeds(run, 'positive', { ...stored.feeds, ...decoupled(true) });
@@ -99,16 +137,19 @@ function makeVisible(bench: Bench, model: Model) {
   );
 }
 
-/** What was looked at is what the file itself computes. */
+/** What was looked at is what the file itself computes; gives what is not. */
 function compareFile(
   bench: Bench,
   given: Tensors,
   outputs: Tensors,
   where: string,
   check: CheckBuilder,
-): void {
-  for (const [name, tensor] of Object.entries(given)) {
-    const comparison = compareTensors(tensor, outputs[name], bench.toleranceOf(tensor.dtype));
-    check.compare(`output '${name}' of the file itself`, comparison, where);
+): Difference[] {
+  const differences: Difference[] = [];
+  for (const [output, tensor] of Object.entries(given)) {
+    const comparison = compareTensors(tensor, outputs[output], bench.toleranceOf(tensor.dtype));
+    if (comparison.passed) check.compare(`output '${output}' of the file itself`, comparison, where);
+    else differences.push({ output, where, comparison });
   }
+  return differences;
 }

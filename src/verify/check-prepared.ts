@@ -18,7 +18,8 @@ export async function checkPrepared(bench: Bench, runs: readonly CaseRun[]): Pro
     bench.ofOriginal(
       () => undefined,
       async (session) => {
-        for (const run of runs) compareFunction(run, await session.run(run.feeds), bench.toleranceOf, check);
+        for (const run of runs)
+          await compareFunction(run, await session.run(run.feeds), bench.toleranceOf, check);
       },
     ),
   );

@@ -41,6 +41,20 @@ export function addInput(graph: Graph, name: string, elemType: number, shape: re
   return value;
 }
 
+/** Everybody who read a value reads its product with another one, which bears its name. */
+export function multiply(value: Value, factor: Value): void {
+  const { scope, name } = value;
+  const { names } = scope.model;
+  const uses = [...value.uses];
+  const product = addNode(scope, firstReaderPlace(value), 'Mul', [value, factor], `${name}/scaled`);
+  for (const { node, index } of uses) node.graph.setInput(node, index, product);
+  scope.rename(value, names.mint(`${name}/unscaled`));
+  scope.rename(product, name);
+  scope.outputs.forEach((each, index) => {
+    if (each === value) scope.setOutput(index, product);
+  });
+}
+
 /** An attribute that is a number. */
 export function intAttribute(name: string, value: number): AttributeProto {
   return { ...EMPTY_ATTRIBUTE, name, type: AttributeType.INT, i: BigInt(value) };

@@ -80,9 +80,6 @@ export const INTEGERS_ON_CPU = [
   'Xor',
 ] as const;
 
-/** Operators that may stay on the CPU where they turn integers into numbers: positions, masks and scales. */
-export const CASTS_ON_CPU = ['Cast', 'CastLike'] as const;
-
 /** Operators that may stay on the CPU where they make numbers of integers: of positions, masks and lengths. */
 export const FROM_INTEGERS_ON_CPU = ['Cast', 'CastLike'] as const;
 

@@ -4,7 +4,7 @@ import type { Model, Value } from '../ir';
 import type { DataType } from '../onnx';
 import { encodeFloats, isFloatType } from '../onnx/floats';
 import { uniform } from '../weights/random';
-import { addInput, addNode, firstReaderPlace } from './edit';
+import { addInput, multiply } from './edit';
 import { type LayerUnderTest, lambdaNames } from './layer-reference';
 import { valueAt } from './places';
 import { storedTensor } from './stored';
@@ -60,20 +60,6 @@ function weighedValues(model: Model, { options, site, scope }: LayerUnderTest): 
 
 function volumeName(index: number): string {
   return `diffx/volume/${index}`;
-}
-
-/** Everybody who read a value reads its product with another one, which bears its name. */
-function multiply(value: Value, factor: Value): void {
-  const { scope, name } = value;
-  const { names } = scope.model;
-  const uses = [...value.uses];
-  const product = addNode(scope, firstReaderPlace(value), 'Mul', [value, factor], `${name}/scaled`);
-  for (const { node, index } of uses) node.graph.setInput(node, index, product);
-  scope.rename(value, names.mint(`${name}/unscaled`));
-  scope.rename(product, name);
-  scope.outputs.forEach((each, index) => {
-    if (each === value) scope.setOutput(index, product);
-  });
 }
 
 /** The values that the model holds. */

@@ -68,6 +68,8 @@ export interface Finding {
   /** Path of the attention it concerns, if it concerns one. */
   readonly layer?: string | undefined;
   readonly message: string;
+  /** True where the original does the same: the rewrite is not at fault. */
+  readonly inOriginal?: boolean | undefined;
 }
 
 /** Collects what one check finds. */
@@ -101,6 +103,13 @@ export class CheckBuilder {
   findOnce(message: string, layer?: string): void {
     if (this.#findings.some((finding) => finding.message === message)) this.#compared++;
     else this.find(message, layer);
+  }
+
+  /** As `findOnce`, of something that the original does as well. */
+  findInOriginal(message: string): void {
+    this.#compared++;
+    if (!this.#findings.some((finding) => finding.message === message))
+      this.#findings.push({ message, inOriginal: true });
   }
 
   /** Something that must be compared at least once: if it is not, that is a finding. */

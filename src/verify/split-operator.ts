@@ -81,7 +81,12 @@ export function addExchangedCall(
     return index === 0 ? calls.exchanged : model.names.mint(`${value.name}/exchanged`);
   });
   const proto = derive(own.proto, { name: calls.exchanged, input: [], output });
-  own.graph.insertBefore(own.outputs[0] && firstReaderPlace(own.outputs[0]), [{ proto, inputs }]);
+  const before = own.outputs[0] && firstReaderPlace(own.outputs[0]);
+  const [call] = own.graph.insertBefore(before, [{ proto, inputs }]);
+  // Undeclared, what is cached would be taken to be as long as the past, and written over it.
+  call?.outputs.forEach((value, index) => {
+    if (value) own.graph.setType(value, own.outputs[index]?.type);
+  });
 }
 
 class Exchange {

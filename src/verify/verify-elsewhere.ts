@@ -24,12 +24,14 @@ export interface Elsewhere {
  * original gives on the CPU, where the options keep the function or the warm-up input is at 0; and layer by layer with
  * the float64 reference, always. At each level of optimization the other side ran at the same one.
  * @param home what both models give on the CPU
+ * @param notVerified gets a line for each thing that is not looked at
  */
 export async function verifyElsewhere(
   spec: ProviderSpec,
   home: readonly HomeRuns[],
   keepsFunction: boolean,
   requirement: Requirement,
+  notVerified: string[],
 ): Promise<Elsewhere> {
   const on = (states: string) => `${spec.text}: ${states}`;
   const placed = new CheckBuilder('placement', on(PLACED[requirement]), spec.text);
@@ -41,9 +43,18 @@ export async function verifyElsewhere(
   const placements: PlacementAtLevel[] = [];
   for (const at of home) {
     const bench = at.bench.at({ provider: spec });
+    let known: Promise<string | undefined> | undefined;
+    const blameOriginal = async (check: CheckBuilder) => {
+      known ??= differenceOfOriginal(bench, at.original);
+      const difference = await known;
+      if (difference !== undefined)
+        check.findInOriginal(
+          `the original itself is not the same there, so this is no fault of the rewrite: ${difference}`,
+        );
+    };
     const rewritten = await runRewritten(bench, at.original, at.loud, same);
     if (!rewritten) {
-      await blameOriginal(bench, at.original, same);
+      await blameOriginal(same);
       continue;
     }
     const placement = checkPlacement(spec, rewritten.nodes, requirement, at.where, placed);
@@ -53,12 +64,14 @@ export async function verifyElsewhere(
     const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);
     if (wrong) {
       await bench.noteRefusals(same, () => locateElsewhere(at.bench, bench, wrong, same));
-      await blameOriginal(bench, at.original, same);
+      await blameOriginal(same);
     }
-    await checkLayers(bench, at.original, given, layers);
-    if (keepsFunction) compareOutputs(bench, at.original, given, kept);
+    const before = layers.findings.length;
+    await checkLayers(bench, at.original, given, layers, notVerified);
+    if (layers.findings.length > before) await blameOriginal(layers);
+    if (keepsFunction) await compareOutputs(bench, at.original, given, kept);
     checkOverflow(at.loud, rewritten.loud, loud);
-    if (canBeUnmixed(bench)) compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
+    if (canBeUnmixed(bench)) await compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
   }
   const ran = placements.length > 0;
   const checks = [
@@ -116,12 +129,14 @@ async function blameKernels(
   const also = [...operators].filter((opType) =>
     before.some((node) => node.computes && node.opType === opType),
   );
-  if (also.length > 0)
-    check.findOnce(`${provider.text} has no kernel for ${also.join(', ')}: it is the same in the original`);
+  if (also.length === 0) return;
+  const message = `${provider.text} has no kernel for ${also.join(', ')}: it is the same in the original`;
+  if (also.length === operators.size) check.findInOriginal(message);
+  else check.findOnce(message);
 }
 
-/** Whether the original does any better on the provider: if not, the rewrite is not at fault. */
-async function blameOriginal(bench: Bench, runs: readonly CaseRun[], check: CheckBuilder): Promise<void> {
+/** How the original does no better on the provider, if that is so: then the rewrite is not at fault. */
+async function differenceOfOriginal(bench: Bench, runs: readonly CaseRun[]): Promise<string | undefined> {
   const itself = new CheckBuilder('providers', '');
   await bench.noteRefusals(itself, () =>
     bench.original(async (session) => {
@@ -131,9 +146,5 @@ async function blameOriginal(bench: Bench, runs: readonly CaseRun[], check: Chec
       compareRuns(bench, runs, expected, given, itself);
     }),
   );
-  const [first] = itself.findings;
-  if (first)
-    check.findOnce(
-      `the original itself is not the same there, so this is no fault of the rewrite: ${first.message}`,
-    );
+  return itself.findings[0]?.message;
 }

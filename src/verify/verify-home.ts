@@ -58,7 +58,14 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     const rewritten = await runRewritten(here, runs, loud, layers);
     if (!rewritten) continue;
     home.push({ bench: here, where, original: runs, loud, rewritten });
-    const looked = await checkLayers(here, runs, rewritten.given, layers, duplicate && where === '');
+    const looked = await checkLayers(
+      here,
+      runs,
+      rewritten.given,
+      layers,
+      notVerified,
+      duplicate && where === '',
+    );
     if (where === '') positive = looked;
   }
   // One recorded input cannot take every branch; generated ones must.
@@ -132,7 +139,7 @@ async function compareWithOriginal(
   if (any && canBeUnmixed(any.bench)) {
     const check = new CheckBuilder('mix', STATES.mix);
     for (const { bench, original, rewritten } of home)
-      compareOutputs(bench, original, rewritten.unmixed, check);
+      await compareOutputs(bench, original, rewritten.unmixed, check);
     checks.push(check.done());
   }
   return checks;

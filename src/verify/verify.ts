@@ -100,6 +100,7 @@ export async function verifyPair(pair: Pair, settings: VerifySettings = {}): Pro
       home.runs,
       pair.keepsFunction,
       settings.requireEp ?? 'compute',
+      notVerified,
     );
     checks.push(...elsewhere.checks);
     placements.push(...elsewhere.placements);

@@ -24,7 +24,7 @@ export function readRefusals(folders: readonly string[]): Refusal[] {
   return files.flatMap((file): Refusal[] => JSON.parse(fs.readFileSync(file, 'utf8')));
 }
 
-function concerns(refusal: Refusal, name: string): boolean {
+export function concerns(refusal: Refusal, name: string): boolean {
   const parts = refusal.export.split('*').map((part) => part.replace(/[^\w]/g, '\\$&'));
   return new RegExp(`^${parts.join('.*')}$`).test(path.basename(name));
 }

@@ -8,22 +8,29 @@
  *     npm run coverage:models -- --jobs 1            threads (2)
  *     npm run coverage:models -- --changed           of fixtures whose rewriting is not as fixtures/coverage.json has it
  *     npm run coverage:models -- --update            writes fixtures/coverage.json, docs/coverage.md and README.md
+ *     npm run coverage:models -- --ep webgpu         what `diffx verify` says on an execution provider, cpu or another
+ *     … --ep webgpu --modes preserve,split           in some of the modes
  *
  * Each is rewritten with zero init and without norm, with preserve, and with split heads. The first two must keep the
  * outputs, the third is proven layer by layer in float64; where PyTorch's results are there, all of them must equal those.
  * Exit 1 where an export is neither rewritten and right nor refused for a reason that fixtures/refusals.json knows. A folder
  * may have a `refusals.json` of its own.
+ *
+ * With `--ep`, each is rewritten and proven there as `diffx rewrite --verify` does it, with all inputs that are made. A line
+ * says whether that passed, or that the original itself fails there, or that it is a false alarm. Exit 1 where there are any.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { parseArgs } from 'node:util';
 import { DOCUMENT, documentOf, README, readmeWith } from './document';
 import { faultsOf, readRefusals } from './expected';
-import { measureAll } from './pool';
+import { measureAll, proveAll } from './pool';
 import { printed, totalsOf } from './print';
+import { proofFaults, proofLines, proofTotals } from './print-proof';
 import { Progress } from './progress';
+import type { ProvenExport } from './proof';
 import { isAsRecorded, readRecorded, writeRecorded } from './recorded';
-import type { ExportResult } from './result';
+import { type ExportResult, MODES } from './result';
 import { type Source, sourcesIn } from './sources';
 
 const { values, positionals } = parseArgs({
@@ -35,6 +42,8 @@ const { values, positionals } = parseArgs({
     changed: { type: 'boolean', default: false },
     update: { type: 'boolean', default: false },
     jobs: { type: 'string', default: '2' },
+    ep: { type: 'string' },
+    modes: { type: 'string', default: MODES.join(',') },
   },
 });
 
@@ -58,6 +67,7 @@ async function changed(sources: readonly Source[]): Promise<Source[]> {
 async function main(): Promise<void> {
   const all = sourcesIn(positionals, values.only === undefined ? undefined : new RegExp(values.only));
   if (all.length === 0) throw new Error('no exports to measure');
+  if (values.ep !== undefined) return proveThere(all, values.ep);
   const sources = values.changed ? await changed(all) : all;
   const refusals = readRefusals(positionals);
   const results = await measured(sources);
@@ -67,6 +77,25 @@ async function main(): Promise<void> {
   if (values.json) console.log(JSON.stringify({ totals, exports: judged }, undefined, 2));
   else console.log(printed(judged, totals, values.faults).join('\n'));
   process.exitCode = totals.faulty === 0 ? 0 : 1;
+}
+
+/** What `diffx verify` says on a provider. The lines come as soon as they are known: on some providers it takes hours. */
+async function proveThere(sources: readonly Source[], ep: string): Promise<void> {
+  const modes = MODES.filter((mode) => values.modes.split(',').includes(mode));
+  if (modes.length === 0) throw new Error(`--modes: none of ${MODES.join(', ')}`);
+  const refusals = readRefusals(positionals);
+  const progress = new Progress(sources.length);
+  const show = (result: ProvenExport) => {
+    progress.step(result.name);
+    const shown = !values.faults || proofFaults(result, refusals).length > 0;
+    if (shown && !values.json) console.log(proofLines(result).join('\n'));
+  };
+  const results = await proveAll(sources, { ep, modes }, Number(values.jobs), show);
+  progress.end();
+  const faults = results.flatMap((result) => proofFaults(result, refusals));
+  if (values.json) console.log(JSON.stringify({ ep, faults, exports: results }, undefined, 2));
+  else console.log(proofTotals(results, ep, refusals).join('\n'));
+  process.exitCode = faults.length === 0 ? 0 : 1;
 }
 
 /** The results as they are committed, those that were not measured now as they were, and the document made of them. */

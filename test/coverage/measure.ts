@@ -30,9 +30,9 @@ import type { ExportResult, Mode, ModeResult, ReferenceResult } from './result';
 import { type Opened, open, referenceFor, type Source } from './sources';
 
 /** Errors that say no to the model, not to diffx. */
-const REFUSALS = ['already-differential', 'no-attention', 'odd-heads', 'opset-too-old', 'unrewritten'];
+export const REFUSALS = ['already-differential', 'no-attention', 'odd-heads', 'opset-too-old', 'unrewritten'];
 
-const SETTINGS: Readonly<Record<Mode, RewriteFileSettings>> = {
+export const SETTINGS: Readonly<Record<Mode, RewriteFileSettings>> = {
   zero: { init: 'zero', sublayerNorm: false },
   preserve: { init: 'preserve' },
   split: { splitHeads: true },
@@ -238,7 +238,7 @@ async function attempt(
 }
 
 /** Of an incomplete rewrite, why each attention was left. */
-function codesOf({ code, reasons }: DiffxError): string {
+export function codesOf({ code, reasons }: DiffxError): string {
   return reasons.length === 0 ? code : [...new Set(reasons)].sort().join(', ');
 }
 

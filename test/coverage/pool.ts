@@ -1,25 +1,51 @@
-/** Measures many exports on several threads; the results come in the order of the exports. */
+/** Works through many exports on several threads; the results come in the order of the exports. */
 import { once } from 'node:events';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { Proof, ProofSettings, ProvenExport } from './proof';
 import type { ExportResult, ModeResult } from './result';
 import type { Source } from './sources';
-import type { Answer } from './worker';
+import type { Answer, Task } from './worker';
 
-export async function measureAll(
+export function measureAll(
   sources: readonly Source[],
   jobs: number,
   onResult: (result: ExportResult) => void,
 ): Promise<ExportResult[]> {
-  const results: ExportResult[] = [];
+  const tasks = sources.map((source): Task => ({ source }));
+  return workThrough(tasks, jobs, failed, onResult);
+}
+
+/** @param onResult gets each result as soon as it is there */
+export function proveAll(
+  sources: readonly Source[],
+  proof: ProofSettings,
+  jobs: number,
+  onResult: (result: ProvenExport) => void,
+): Promise<ProvenExport[]> {
+  const broken = ({ name }: Source, detail: string): ProvenExport => {
+    const each = proof.modes.map((mode): [string, Proof] => [mode, { verdict: 'broken', detail }]);
+    return { name, modes: Object.fromEntries(each) };
+  };
+  const tasks = sources.map((source): Task => ({ source, proof }));
+  return workThrough(tasks, jobs, broken, onResult);
+}
+
+async function workThrough<Result>(
+  tasks: readonly Task[],
+  jobs: number,
+  broken: (source: Source, detail: string) => Result,
+  onResult: (result: Result) => void,
+): Promise<Result[]> {
+  const results: Result[] = [];
   let next = 0;
   const thread = async () => {
     const worker = new Worker(path.join(__dirname, 'worker.js'));
     try {
-      for (let at = next++; at < sources.length; at = next++) {
-        const source = sources[at] as Source;
-        const answer = await ask(worker, source);
-        const result = 'result' in answer ? answer.result : failed(source, answer.error);
+      for (let at = next++; at < tasks.length; at = next++) {
+        const task = tasks[at] as Task;
+        const answer = await ask(worker, task);
+        const result = 'result' in answer ? (answer.result as Result) : broken(task.source, answer.error);
         results[at] = result;
         onResult(result);
       }
@@ -27,12 +53,12 @@ export async function measureAll(
       await worker.terminate();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(jobs, sources.length) }, thread));
+  await Promise.all(Array.from({ length: Math.min(jobs, tasks.length) }, thread));
   return results;
 }
 
-async function ask(worker: Worker, source: Source): Promise<Answer> {
-  worker.postMessage(source);
+async function ask(worker: Worker, task: Task): Promise<Answer> {
+  worker.postMessage(task);
   const [answer] = await once(worker, 'message');
   return answer;
 }

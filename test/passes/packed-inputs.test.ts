@@ -69,6 +69,20 @@ describe('GroupQueryAttention', () => {
     );
   });
 
+  // Else ONNX Runtime takes it to be as long as the past, and on WebGPU and CUDA writes it where the past was.
+  test.each<[RewriteFileSettings, string]>([
+    [{}, 'negative'],
+    [{ splitHeads: true }, 'exchanged'],
+  ])('%j: what both calls cache is declared as long as the model says', (settings, second) => {
+    const rewritten = encode('ModelProto', save(rewriteText(GROUPED, settings).model)).read();
+    const model = load(readModel(modelPath(rewritten)));
+    const calls = model.graph.nodes.filter(({ opType }) => opType === 'GroupQueryAttention');
+    expect(calls.map(({ name }) => name)).toEqual(['attention', `attention/${second}`]);
+    for (const { outputs } of calls)
+      for (const cached of outputs.slice(1))
+        expect(cached && declaredShape(cached)).toEqual(['B', 2, 'T', 16]);
+  });
+
   test.each<RewriteFileSettings>([{ init: 'preserve' }, { init: 'zero', sublayerNorm: false }])(
     '%j: keeps the function',
     async (settings) => {

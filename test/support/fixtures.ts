@@ -17,6 +17,7 @@ type Kind =
   | 'monitoring'
   | 'trained'
   | 'projections'
+  | 'quantized'
   | 'wide';
 
 let folder: string | undefined;
@@ -115,6 +116,11 @@ export function openModel(
 /** A file of fixtures/scopes: models whose attention stands in bodies and functions, or has unusual caches and types. */
 export function scopesFixture(name: string): string {
   return unpacked('scopes', name);
+}
+
+/** A file of fixtures/quantized: exports after static quantization. */
+export function quantizedFixture(name: string): string {
+  return unpacked('quantized', name);
 }
 
 /** `case.json` of a golden conversion. */
