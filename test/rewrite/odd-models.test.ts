@@ -197,3 +197,14 @@ test('a node of the domain of diffx without its function', () => {
   expect(error).toMatchObject({ code: 'already-differential', exitCode: 2 });
   expect(error.message).toContain("'left'");
 });
+
+test.each(['Identity', 'Cast <to = 1>'])('a scale behind ten thousand nodes: %s', (operator) => {
+  const chain = Array.from(
+    { length: 12_000 },
+    (_, index) => `s${index} = ${operator} (${index === 0 ? 'scale' : `s${index - 1}`})`,
+  );
+  const text = variant(ATTENTION, [
+    [line('scaled'), `${chain.join('\n')}\n["scaled"] S = Mul (raw, s11999)`],
+  ]);
+  expect(inspectModel(modelPath(textBytes(text))).attentions).toMatchObject([{ scale: '0.5' }]);
+});
