@@ -66,7 +66,8 @@ const WEIGHT_DAMAGES: readonly ((tensor: TensorProto, random: Random) => TensorP
 const GRAPH_DAMAGES: readonly ((graph: GraphProto, random: Random) => GraphProto)[] = [
   (graph, random) =>
     derive(graph, { node: graph.node.filter((_, index) => index !== random(graph.node.length)) }),
-  (graph, random) => derive(graph, { node: [...graph.node, pick(random, graph.node)] }),
+  (graph, random) =>
+    derive(graph, { node: graph.node.flatMap((node) => (random(9) ? [node] : [node, node])) }),
   (graph, random) => derive(graph, { node: [...graph.node].sort(() => random(3) - 1) }),
   (graph, random) =>
     derive(graph, { initializer: graph.initializer.slice(random(graph.initializer.length)) }),
