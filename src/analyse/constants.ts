@@ -13,34 +13,44 @@ const MOST_ELEMENTS = 64;
 
 /** The tensor behind a value that is a constant itself: an initializer, a Constant node, or an Identity of one. */
 export function constantTensor(value: Value): TensorProto | undefined {
-  if (value.isInput) return undefined;
-  if (value.initializer) return value.initializer;
-  const node = value.producer;
-  if (node?.is('Constant')) return node.tensor('value');
-  const source = node?.is('Identity') ? node.inputs[0] : undefined;
-  return source ? constantTensor(source) : undefined;
+  const source = constantSource(value);
+  if (source.isInput) return undefined;
+  if (source.initializer) return source.initializer;
+  return source.producer?.is('Constant') ? source.producer.tensor('value') : undefined;
 }
 
 /** The value that holds a constant, behind any Identity: two readers of one weight agree on it. */
 export function constantSource(value: Value): Value {
-  const source = value.producer?.is('Identity') ? value.producer.inputs[0] : undefined;
-  return source ? constantSource(source) : value;
+  let source = value;
+  for (let node = source.producer; node?.is('Identity') && node.inputs[0]; node = source.producer)
+    source = node.inputs[0];
+  return source;
 }
 
+/** The dimensions of a tensor as numbers. */
 export function tensorShape(tensor: TensorProto): number[] {
   return tensor.dims.map(Number);
 }
 
+/** How many elements a shape has; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((all, dim) => all * dim, 1);
 }
 
 /** Reads a constant of at most 64 elements; undefined for anything else. */
 export function smallConstant(model: Model, value: Value | undefined): SmallConstant | undefined {
-  if (!value) return undefined;
+  const casts: number[] = [];
+  let source = value;
+  for (let node = source?.producer; node?.is('Cast'); node = source?.producer) {
+    casts.push(node.int('to') ?? 0);
+    source = node.inputs[0];
+  }
+  return casts.reduceRight(castConstant, source && uncastConstant(model, source));
+}
+
+function uncastConstant(model: Model, value: Value): SmallConstant | undefined {
   const node = value.producer;
   if (node?.is('Constant')) return constantOfNode(model, node);
-  if (node?.is('Cast')) return castConstant(smallConstant(model, node.inputs[0]), node.int('to') ?? 0);
   const tensor = constantTensor(value);
   return tensor && smallTensor(model, tensor);
 }

@@ -1,3 +1,4 @@
+import { errors } from '../errors';
 import { type AttributeProto, derive, type FunctionProto, type GraphProto, type NodeProto } from '../onnx';
 import type { Graph } from './graph';
 import { loadBodies } from './load';
@@ -35,22 +36,26 @@ export function filledAttribute(
 /** The functions behind the calls that an inlined node came from, outermost first. */
 export type Origins = ReadonlyMap<Node, readonly LocalFunction[]>;
 
+/** Functions that call functions double with every level: more nodes than these have no model that was meant. */
+const MOST_NODES = 1 << 18;
+
 /**
  * Inlines every call of the functions wanted, in the main graph and its bodies; calls inside them too. Functions that
  * nobody calls any more are taken out.
+ * @throws invalidGraph for functions that call themselves, or come to more nodes than any model has
  */
 export function inlineFunctions(model: Model, isWanted: (fn: LocalFunction) => boolean): Origins {
   const wanted = new Map(
     model.functions.filter(isWanted).map((fn) => [keyOfFunction(fn.proto), fn] as const),
   );
   const origins = new Map<Node, readonly LocalFunction[]>();
+  refuseEndless(model, wanted);
   const visit = (graph: Graph) => {
     for (let at = 0; at < graph.nodes.length; ) {
       const node = graph.nodes[at];
       const fn = node && wanted.get(functionKey(node.domain, node.opType, node.overload));
       if (node && fn) {
         const chain = [...(origins.get(node) ?? []), fn];
-        if (chain.indexOf(fn) < chain.length - 1) throw new Error(`${fn.body.label} calls itself`);
         for (const made of inlineCall(graph, node, fn)) origins.set(made, chain);
       } else {
         for (const body of node?.bodies.values() ?? []) visit(body);
@@ -61,6 +66,33 @@ export function inlineFunctions(model: Model, isWanted: (fn: LocalFunction) => b
   visit(model.graph);
   removeUncalled(model, new Set(wanted.values()));
   return origins;
+}
+
+/** Counts, before anything is inlined, what all calls come to. */
+function refuseEndless(model: Model, wanted: ReadonlyMap<string, LocalFunction>): void {
+  const sizes = new Map<LocalFunction, number | undefined>();
+  const invalid = (reason: string) => errors.invalidGraph(model.file.path, reason);
+  const nodesOf = (graph: Graph): number => {
+    let all = 0;
+    for (const scope of graph.scopes()) {
+      for (const { domain, opType, overload } of scope.nodes) {
+        const fn = wanted.get(functionKey(domain, opType, overload));
+        all += fn ? sizeOf(fn) : 1;
+      }
+    }
+    return all;
+  };
+  const sizeOf = (fn: LocalFunction): number => {
+    const known = sizes.get(fn);
+    if (known !== undefined) return known;
+    // Open until it is known.
+    if (sizes.has(fn)) throw invalid(`${fn.body.label} calls itself`);
+    sizes.set(fn, undefined);
+    const size = nodesOf(fn.body);
+    sizes.set(fn, size);
+    return size;
+  };
+  if (nodesOf(model.graph) > MOST_NODES) throw invalid(`its functions come to more than ${MOST_NODES} nodes`);
 }
 
 function removeUncalled(model: Model, inlined: ReadonlySet<LocalFunction>): void {

@@ -17,7 +17,8 @@ export class Journal {
     this.#undo = mine;
     try {
       const result = body();
-      outer?.push(...mine);
+      // One by one: a long transaction has more records than a call takes arguments.
+      for (const undo of mine) outer?.push(undo);
       return result;
     } catch (error) {
       for (const undo of mine.reverse()) undo();

@@ -101,8 +101,10 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
       refused: { code: 'weight-not-constant', wanted: 'a linear layer whose weight is stored', found },
     };
   }
-  if (!isFloatType(stored.tensor.dataType)) {
-    const found = `weights of type ${dataTypeName(stored.tensor.dataType ?? 0)}`;
+  const types = [stored.tensor.dataType ?? 0, stored.castTo ?? stored.tensor.dataType ?? 0];
+  const odd = types.find((type) => !isFloatType(type));
+  if (odd !== undefined) {
+    const found = `weights of type ${dataTypeName(odd)}`;
     return { refused: { code: 'projection-form', wanted: 'weights of a type that can be trained', found } };
   }
   const layout = weightLayout(stored, form.columnAxes, form.rowAxes);

@@ -1,5 +1,5 @@
 /** Folders: what is in them, and those for temporary files. */
-import * as fs from 'node:fs';
+import { mkdtempSync, readdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { errors } from '../errors';
@@ -7,7 +7,7 @@ import { reading, reasonOf } from './file-errors';
 
 /** @throws unreadable */
 export function isFolder(name: string): boolean {
-  return reading(name, () => fs.statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false);
+  return reading(name, () => statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
 /**
@@ -15,7 +15,7 @@ export function isFolder(name: string): boolean {
  * @throws fileNotFound, unreadable
  */
 export function namesIn(folder: string): string[] {
-  return reading(folder, () => fs.readdirSync(folder)).sort();
+  return reading(folder, () => readdirSync(folder)).sort();
 }
 
 /**
@@ -24,7 +24,7 @@ export function namesIn(folder: string): string[] {
  */
 export function temporaryFolder(prefix: string): string {
   try {
-    return fs.mkdtempSync(path.join(tmpdir(), prefix));
+    return mkdtempSync(path.join(tmpdir(), prefix));
   } catch (error) {
     throw errors.noTemporaryFolder(tmpdir(), reasonOf(error));
   }

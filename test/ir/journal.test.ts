@@ -252,3 +252,22 @@ test('a rewrite that fails in its last step leaves a real export as it was', () 
     expect(checkInvariants(seen)).toEqual([]);
   }
 });
+
+test('a transaction inside another may have more records than a call takes arguments', () => {
+  const { journal } = textModel(TEXT);
+  let count = 0;
+  const run = () =>
+    journal.transaction(() => {
+      journal.transaction(() => {
+        for (let index = 0; index < 300_000; index++) {
+          count++;
+          journal.record(() => {
+            count--;
+          });
+        }
+      });
+      throw stop;
+    });
+  expect(run).toThrow(stop);
+  expect(count).toBe(0);
+});

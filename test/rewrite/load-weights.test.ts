@@ -187,7 +187,7 @@ describe('a wrong shape is an error that names the key and both shapes', () => {
     ['layers.0.attn.q2_proj.weight', [8, 7], "'layers.0.attn.q2_proj.weight' needs [8, 8]"],
     ['layers.0.attn.q2_proj.weight', [16, 4], "'layers.0.attn.q2_proj.weight' needs [8, 8]"],
     ['layers.0.attn.q2_proj.weight', [4, 16], "'layers.0.attn.q2_proj.weight' needs [8, 8]"],
-    ['layers.0.attn.q_proj.weight', [12, 8], "'layers.0.attn.q_proj.weight' needs [8]"],
+    ['layers.0.attn.q_proj.weight', [12, 8], "'layers.0.attn.q_proj.weight' needs [16, 8]"],
     ['layers.0.attn.k_proj.weight', [16, 7], "'layers.0.attn.k_proj.weight' needs [8, 8]"],
   ])('%s of [%s]', (name, shape, needs) => {
     const error = thrownBy(() => rewritten({ [name]: random('w', ...shape) }));

@@ -51,6 +51,13 @@ describe('weights', () => {
     }
   });
 
+  test('that are cast to whole numbers', () => {
+    const cast = `["whole"] wq = Cast <to = 6> ("${WEIGHT}")\n["xs"] xq = Cast <to = 6> (x)\n["q_proj"] qi = MatMul (xq, wq)`;
+    const text = variant(ATTENTION, [[line('q_proj'), `${cast}\n["floats"] q = Cast <to = 1> (qi)`]]);
+    const error = thrownBy(() => rewriteText(text));
+    expect(error).toMatchObject({ code: 'unrewritten', reasons: ['projection-form'] });
+  });
+
   test.each([
     ['whole numbers', 'int32', 'int32[8, 8]', 6],
     ['numbers of 8 bits', 'float8e4m3fn', 'uint8[8, 8]', 17],
@@ -136,6 +143,42 @@ test('values of more heads than there are for any query', () => {
   expect(error).toMatchObject({ code: 'unrewritten', reasons: ['heads-do-not-divide'] });
 });
 
+describe('functions without end', () => {
+  const functions = (bodies: readonly string[]) =>
+    bodies
+      .map(
+        (body, index) => `<opset_import: ["": 17, "own": 1], domain: "own"> f${index} (a) => (b) { ${body} }`,
+      )
+      .join('\n');
+  const calling = (name: string) =>
+    variant(ATTENTION, [
+      ['"com.microsoft" : 1', '"com.microsoft" : 1, "own" : 1'],
+      [
+        line('o_proj'),
+        `["o_proj"] z = MatMul (C_BSE, "layers.0.attn.o_proj.weight")\n  ["call"] y = own.${name} (z)`,
+      ],
+    ]);
+
+  test.each([
+    ['that call themselves', ['b = own.f0 (a)']],
+    ['that call one another', ['b = own.f1 (a)', 'b = own.f0 (a)']],
+  ])('%s', (_, bodies) => {
+    const error = thrownBy(() => rewriteText(`${calling('f0')}\n${functions(bodies)}`));
+    expect(error).toMatchObject({ code: 'invalid-graph', exitCode: 2 });
+    expect(error.message).toContain('calls itself');
+  });
+
+  test('that double at every level', () => {
+    const bodies = [
+      'b = Neg (a)',
+      ...Array.from({ length: 40 }, (_, n) => `c = own.f${n} (a) b = own.f${n} (c)`),
+    ];
+    const error = thrownBy(() => rewriteText(`${calling('f40')}\n${functions(bodies)}`));
+    expect(error).toMatchObject({ code: 'invalid-graph', exitCode: 2 });
+    expect(error.message).toContain('nodes');
+  });
+});
+
 test('values that are declared wider than any can be', () => {
   const text = variant(ATTENTION, [
     ['(float[B, S, 8] x)', '(float[B, S, 8] x, float[B, 2, S, 99999999999] V)'],
@@ -153,4 +196,15 @@ test('a node of the domain of diffx without its function', () => {
   const error = thrownBy(() => rewriteText(text));
   expect(error).toMatchObject({ code: 'already-differential', exitCode: 2 });
   expect(error.message).toContain("'left'");
+});
+
+test.each(['Identity', 'Cast <to = 1>'])('a scale behind ten thousand nodes: %s', (operator) => {
+  const chain = Array.from(
+    { length: 12_000 },
+    (_, index) => `s${index} = ${operator} (${index === 0 ? 'scale' : `s${index - 1}`})`,
+  );
+  const text = variant(ATTENTION, [
+    [line('scaled'), `${chain.join('\n')}\n["scaled"] S = Mul (raw, s11999)`],
+  ]);
+  expect(inspectModel(modelPath(textBytes(text))).attentions).toMatchObject([{ scale: '0.5' }]);
 });
