@@ -12,6 +12,8 @@ import type { ProviderSpec } from './providers';
 import { type Check, CheckBuilder } from './report';
 import type { Requirement } from './requirement';
 import { runRewritten } from './rewritten-runs';
+import { StepChanges } from './steps';
+import type { Tolerance } from './tolerance';
 import { canBeUnmixed, type HomeRuns, STATES } from './verify-home';
 
 export interface Elsewhere {
@@ -61,7 +63,7 @@ export async function verifyElsewhere(
     placements.push(placement);
     await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
-    const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);
+    const wrong = await compareRuns(bench, at.original, at.rewritten.given, given, same);
     if (wrong) {
       await bench.noteRefusals(same, () => locateElsewhere(at.bench, bench, wrong, same));
       await blameOriginal(same);
@@ -91,21 +93,22 @@ const PLACED: Readonly<Record<Requirement, string>> = {
 };
 
 /** Compares what the same model gives in two places; gives the first case in which that differs. */
-function compareRuns(
+async function compareRuns(
   bench: Bench,
   runs: readonly CaseRun[],
   expected: readonly Tensors[],
   actual: readonly Tensors[],
   check: CheckBuilder,
-): CaseRun | undefined {
+): Promise<CaseRun | undefined> {
+  const steps = new StepChanges(bench, runs);
   let wrong: CaseRun | undefined;
   for (const [index, run] of runs.entries()) {
-    const before = check.failures;
     for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
-      const comparison = compareTensors(tensor, actual[index]?.[name], bench.toleranceOf(tensor.dtype));
+      const compared = (tolerance: Tolerance) => compareTensors(tensor, actual[index]?.[name], tolerance);
+      const comparison = await steps.allowing(name, bench.toleranceOf(tensor.dtype), compared);
+      if (!comparison.passed) wrong ??= run;
       check.compare(`output '${name}'`, comparison, run.where);
     }
-    if (check.failures > before) wrong ??= run;
   }
   return wrong;
 }
@@ -143,7 +146,7 @@ async function differenceOfOriginal(bench: Bench, runs: readonly CaseRun[]): Pro
       const given: Tensors[] = [];
       for (const run of runs) given.push(await session.run(run.feeds));
       const expected = runs.map(({ outputs }) => outputs);
-      compareRuns(bench, runs, expected, given, itself);
+      await compareRuns(bench, runs, expected, given, itself);
     }),
   );
   return itself.findings[0]?.message;
