@@ -35,7 +35,7 @@ export async function compareOutputs(
   const before = check.failures;
   for (const [index, run] of compared.entries()) {
     const actual = halveOutputs(given[index] ?? {}, bench.presents);
-    await compareFunction(run, actual, bench.toleranceOf, check, (output) => steps.of(output));
+    await compareFunction(run, actual, bench.toleranceOf, check, steps);
   }
   return check.failures > before;
 }
@@ -68,7 +68,7 @@ export async function checkNeutralised(bench: Bench, runs: readonly CaseRun[]): 
     await bench.ofRewritten(edit, async (session) => {
       for (const run of runs) {
         const outputs = halveOutputs(await session.run(bench.feeds(run, 'positive')), bench.presents);
-        await compareFunction(run, outputs, bench.toleranceOf, check, (output) => steps.of(output));
+        await compareFunction(run, outputs, bench.toleranceOf, check, steps);
       }
     });
     if (check.failures > 0) await locate(bench, runs, 'positive', edit, check);

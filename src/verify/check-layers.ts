@@ -13,7 +13,9 @@ import { keyOf } from './places';
 import { asProbed, asStored, openParameters } from './probe';
 import type { CheckBuilder } from './report';
 import { addExchangedCall } from './split-operator';
+import { StepChanges } from './steps';
 import type { Tensor } from './tensor';
+import type { Tolerance } from './tolerance';
 
 /** What the positive components are made of, case by case, where no attention hears another one. */
 export interface PositiveRun {
@@ -25,7 +27,8 @@ export interface PositiveRun {
 interface Difference {
   readonly output: string;
   readonly where: string;
-  readonly comparison: TensorComparison;
+  readonly tolerance: Tolerance;
+  compare(tolerance: Tolerance): TensorComparison;
 }
 
 /**
@@ -54,8 +57,9 @@ export async function checkLayers(
 }
 
 /**
- * What is shown is not fused. Where fusing changes an output of the original too, the file and the copy may differ without
- * anything being wrong; what the file computes is then shown without optimizations alone.
+ * What is shown is not fused, so that a quantized model may come out on the other side of a step. Where fusing changes an
+ * output of the original too, the file and the copy may differ by more without anything being wrong; what the file computes
+ * is then shown without optimizations alone.
  */
 async function explain(
   bench: Bench,
@@ -64,10 +68,13 @@ async function explain(
   check: CheckBuilder,
   notVerified: string[],
 ): Promise<void> {
-  const changed = await outputsThatOptimizationsChange(bench, runs);
-  for (const { output, where, comparison } of differences) {
-    const original = changed.get(output);
-    if (!original || comparison.mismatch !== undefined)
+  const steps = new StepChanges(bench, runs);
+  let changed: ReadonlyMap<string, TensorComparison> | undefined;
+  for (const { output, where, tolerance, compare } of differences) {
+    const comparison = await steps.allowing(output, tolerance, compare);
+    if (!comparison.passed) changed ??= await outputsThatOptimizationsChange(bench, runs);
+    const original = changed?.get(output);
+    if (comparison.passed || !original || comparison.mismatch !== undefined)
       check.compare(`output '${output}' of the file itself`, comparison, where);
     else
       notVerified.push(
@@ -147,9 +154,11 @@ function compareFile(
 ): Difference[] {
   const differences: Difference[] = [];
   for (const [output, tensor] of Object.entries(given)) {
-    const comparison = compareTensors(tensor, outputs[output], bench.toleranceOf(tensor.dtype));
+    const compare = (allowed: Tolerance) => compareTensors(tensor, outputs[output], allowed);
+    const tolerance = bench.toleranceOf(tensor.dtype);
+    const comparison = compare(tolerance);
     if (comparison.passed) check.compare(`output '${output}' of the file itself`, comparison, where);
-    else differences.push({ output, where, comparison });
+    else differences.push({ output, where, tolerance, compare });
   }
   return differences;
 }

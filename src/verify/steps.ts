@@ -4,12 +4,12 @@ import type { DataType } from '../onnx';
 import { encodeFloats } from '../onnx/floats';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
-import { compareTensors } from './compare';
+import { compareTensors, type TensorComparison } from './compare';
 import { addInput, multiply } from './edit';
 import type { LayerUnderTest } from './layer-reference';
 import { valueAt } from './places';
 import { type Tensor, tensorFromBytes } from './tensor';
-import { TOLERANCES } from './tolerance';
+import { TOLERANCES, type Tolerance } from './tolerance';
 
 /** How far what an attention gives may be off: as far as in a model that does not quantize it. */
 const OFF = TOLERANCES.float32.rtol;
@@ -33,6 +33,18 @@ export class StepChanges {
     if (!bench.quantized || bench.settings.tolerance) return 0;
     this.#known ??= measured(bench, this.runs);
     return (await this.#known).get(output) ?? 0;
+  }
+
+  /** Makes a comparison of an output; where it fails, once more with that change allowed. */
+  async allowing(
+    output: string,
+    tolerance: Tolerance,
+    compare: (tolerance: Tolerance) => TensorComparison,
+  ): Promise<TensorComparison> {
+    const strict = compare(tolerance);
+    if (strict.passed) return strict;
+    const change = await this.of(output);
+    return change > tolerance.atol ? compare({ ...tolerance, atol: change }) : strict;
   }
 }
 

@@ -12,6 +12,8 @@ import type { ProviderSpec } from './providers';
 import { type Check, CheckBuilder, type PlacementAtLevel } from './report';
 import type { Requirement } from './requirement';
 import { runRewritten } from './rewritten-runs';
+import { StepChanges } from './steps';
+import type { Tolerance } from './tolerance';
 import { canBeUnmixed, type HomeRuns, STATES } from './verify-home';
 
 export interface Elsewhere {
@@ -43,9 +45,10 @@ export async function verifyElsewhere(
   const placements: PlacementAtLevel[] = [];
   for (const at of home) {
     const bench = at.bench.at({ provider: spec });
+    const between = toleranceBetween(at.bench, bench);
     let known: Promise<string | undefined> | undefined;
     const blameOriginal = async (check: CheckBuilder) => {
-      known ??= differenceOfOriginal(bench, at.original);
+      known ??= differenceOfOriginal(bench, at.original, between);
       const difference = await known;
       if (difference !== undefined)
         check.findInOriginal(
@@ -61,7 +64,7 @@ export async function verifyElsewhere(
     placements.push({ ...placement, optimization: bench.place.optimization });
     await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
-    const wrong = compareRuns(bench, at.original, at.rewritten.given, given, same);
+    const wrong = await compareRuns(bench, at.original, at.rewritten.given, given, between, same);
     if (wrong) {
       await bench.noteRefusals(same, () => locateElsewhere(at.bench, bench, wrong, same));
       await blameOriginal(same);
@@ -90,22 +93,32 @@ const PLACED: Readonly<Record<Requirement, string>> = {
   all: 'it ran every node, as the profile says',
 };
 
+/** What a model gives in two places is rounded in both: each may be off by what is allowed there, unless the user says. */
+export function toleranceBetween(home: Bench, away: Bench): Bench['toleranceOf'] {
+  return (dtype) => {
+    const [here, there] = [home.toleranceOf(dtype), away.toleranceOf(dtype)];
+    return away.settings.tolerance ?? { atol: here.atol + there.atol, rtol: here.rtol + there.rtol };
+  };
+}
+
 /** Compares what the same model gives in two places; gives the first case in which that differs. */
-function compareRuns(
+async function compareRuns(
   bench: Bench,
   runs: readonly CaseRun[],
   expected: readonly Tensors[],
   actual: readonly Tensors[],
+  between: Bench['toleranceOf'],
   check: CheckBuilder,
-): CaseRun | undefined {
+): Promise<CaseRun | undefined> {
+  const steps = new StepChanges(bench, runs);
   let wrong: CaseRun | undefined;
   for (const [index, run] of runs.entries()) {
-    const before = check.failures;
     for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
-      const comparison = compareTensors(tensor, actual[index]?.[name], bench.toleranceOf(tensor.dtype));
+      const compared = (tolerance: Tolerance) => compareTensors(tensor, actual[index]?.[name], tolerance);
+      const comparison = await steps.allowing(name, between(tensor.dtype), compared);
+      if (!comparison.passed) wrong ??= run;
       check.compare(`output '${name}'`, comparison, run.where);
     }
-    if (check.failures > before) wrong ??= run;
   }
   return wrong;
 }
@@ -136,14 +149,18 @@ async function blameKernels(
 }
 
 /** How the original does no better on the provider, if that is so: then the rewrite is not at fault. */
-async function differenceOfOriginal(bench: Bench, runs: readonly CaseRun[]): Promise<string | undefined> {
+async function differenceOfOriginal(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  between: Bench['toleranceOf'],
+): Promise<string | undefined> {
   const itself = new CheckBuilder('providers', '');
   await bench.noteRefusals(itself, () =>
     bench.original(async (session) => {
       const given: Tensors[] = [];
       for (const run of runs) given.push(await session.run(run.feeds));
       const expected = runs.map(({ outputs }) => outputs);
-      compareRuns(bench, runs, expected, given, itself);
+      await compareRuns(bench, runs, expected, given, between, itself);
     }),
   );
   return itself.findings[0]?.message;

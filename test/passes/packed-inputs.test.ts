@@ -69,7 +69,7 @@ describe('GroupQueryAttention', () => {
     );
   });
 
-  // Else ONNX Runtime takes it to be as long as the past, and on WebGPU and CUDA writes it where the past was.
+  // Else ONNX Runtime takes it to be as long as the past, and on WebGPU writes it where the past was.
   test.each<[RewriteFileSettings, string]>([
     [{}, 'negative'],
     [{ splitHeads: true }, 'exchanged'],
