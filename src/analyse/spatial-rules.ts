@@ -103,6 +103,26 @@ function resize(context: RuleContext): readonly Fact[] {
   return [{ shape: shape.map((dim, axis) => (axis < 2 ? dim : Dim.unknown())) }];
 }
 
+/** Blocks of channels become blocks of places, or the other way round. */
+function blocks(into: 'space' | 'depth'): Rule {
+  return (context) => {
+    const shape = context.shape(0);
+    const size = context.node.int('blocksize');
+    if (!shape || size === undefined) return [NOTHING];
+    const [place, area] = [Dim.of(size), Dim.of(size * size)];
+    const divided = (dim: Dim, by: Dim) => dim.dividedBy(by) ?? Dim.unknown();
+    return [
+      {
+        shape: shape.map((dim, axis) => {
+          if (axis === 0) return dim;
+          if (axis === 1) return into === 'space' ? divided(dim, area) : dim.times(area);
+          return into === 'space' ? dim.times(place) : divided(dim, place);
+        }),
+      },
+    ];
+  };
+}
+
 export const spatialRules: Record<string, Rule> = {
   Conv: conv,
   ConvInteger: conv,
@@ -113,6 +133,8 @@ export const spatialRules: Record<string, Rule> = {
   GlobalAveragePool: globalPool,
   GlobalLpPool: globalPool,
   GlobalMaxPool: globalPool,
+  DepthToSpace: blocks('space'),
+  SpaceToDepth: blocks('depth'),
   Resize: resize,
   Upsample: resize,
 };
