@@ -73,10 +73,7 @@ function writtenOut(node: Node, exponentials: Value, sum: Value): SoftmaxForm | 
   const exp = behind(exponentials, (each) => each.is('Exp'));
   const input = exp?.inputs[0];
   if (!exp || !input) return undefined;
-  const over = behind(
-    sum,
-    (each) => each.is(...SUMS) && behind(each.inputs[0], (at) => at === exp) === exp,
-  );
+  const over = behind(sum, (each) => each.is(...SUMS) && behind(each.inputs[0], (at) => at === exp) === exp);
   return over && { node, input, over };
 }
 

@@ -55,6 +55,11 @@ export function fail(code: ReasonCode, node: Node, wanted: string, found: string
   throw new MatchFailure({ code, node, wanted, found });
 }
 
+/** Ends the attempt around with the reason of another one. */
+export function refuse(reason: Reason): never {
+  throw new MatchFailure(reason);
+}
+
 /** Runs a recogniser and turns `fail` into an outcome. */
 export function attempt<T>(recognise: () => T): Outcome<T> {
   try {
