@@ -1,5 +1,6 @@
 import {
   ancestors,
+  dataInputs,
   followViews,
   type LostView,
   type Shapes,
@@ -16,15 +17,16 @@ import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { isProjected, traceKeys } from '../src/match/fed-keys';
 import { mergeSides } from '../src/match/merged-sides';
-import { fail } from '../src/match/outcome';
+import { attempt, fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
-import { projectionType } from '../src/match/projection';
+import { isProjection, projectionType } from '../src/match/projection';
 import { knownView, type Side, traceSide } from '../src/match/side';
 import {
   arrivesAt,
   findScoreProducts,
   findWeighedValues,
   type ScoreProduct,
+  type WeighedValues,
 } from '../src/match/softmax-products';
 
 /**
@@ -50,6 +52,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
   const end = findWeighedValues(form, analysis);
   const { product, values, layout, joined, map: probabilities } = end;
   const products = findScoreProducts(form, end, analysis);
+  refuseOtherMaps(form, end, analysis);
   const sides = products.map((each) => ({ ...each, ...traceSides(each, form, analysis) }));
   const { scores, layout: scoring, query, key } = mergeSides(sides, analysis);
   const { queryIndex, keyIndex } = scoring;
@@ -91,6 +94,30 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     dataType: elementType(query),
     traits: describeTraits({ scores, normalised: form.input, query, key, plain: core.plain }, analysis),
   };
+}
+
+/**
+ * Two maps that are added or multiplied before the product with values are one attention with two softmaxes; each of them
+ * alone would be rewritten with half of what the product weighs.
+ */
+function refuseOtherMaps(form: SoftmaxForm, end: WeighedValues, analysis: Analysis): void {
+  const { dataflow, shapes } = analysis;
+  const seen = new Set<Value>([form.input]);
+  const open = [end.map];
+  for (let value = open.pop(); value; value = open.pop()) {
+    const node = seen.has(value) ? undefined : value.producer;
+    seen.add(value);
+    if (!node || isProjection(node, dataflow, shapes)) continue;
+    const other = node === form.node ? undefined : softmaxForm(node);
+    if (other && attempt(() => findScoreProducts(other, end, analysis)).matched)
+      fail(
+        'several-softmaxes',
+        node,
+        'one softmax before the product with values',
+        `'${node.label}' beside it`,
+      );
+    open.push(...dataInputs(node));
+  }
 }
 
 /** Queries and keys of one product of scores. */

@@ -12,6 +12,7 @@ export interface Reason {
 
 export type ReasonCode =
   | 'softmax-axis'
+  | 'several-softmaxes'
   | 'no-value-product'
   | 'several-value-products'
   | 'probabilities-escape'
