@@ -103,6 +103,20 @@ function resize(context: RuleContext): readonly Fact[] {
   return [{ shape: shape.map((dim, axis) => (axis < 2 ? dim : Dim.unknown())) }];
 }
 
+/** Samples taken at the places of a grid [N, places.., coordinates]. */
+function gridSample(context: RuleContext): readonly Fact[] {
+  const [shape, grid] = [context.shape(0), context.shape(1)];
+  return [{ shape: shape && grid && [...shape.slice(0, 2), ...grid.slice(1, -1)] }];
+}
+
+/** Regions of one size each. */
+function roiAlign({ node, shape }: RuleContext): readonly Fact[] {
+  const [features, regions] = [shape(0), shape(1)];
+  const size = (name: string) => Dim.of(node.int(name) ?? 1);
+  const [count, channels] = [regions?.[0] ?? Dim.unknown(), features?.[1] ?? Dim.unknown()];
+  return [{ shape: [count, channels, size('output_height'), size('output_width')] }];
+}
+
 /** Blocks of channels become blocks of places, or the other way round. */
 function blocks(into: 'space' | 'depth'): Rule {
   return (context) => {
@@ -126,6 +140,9 @@ function blocks(into: 'space' | 'depth'): Rule {
 export const spatialRules: Record<string, Rule> = {
   Conv: conv,
   ConvInteger: conv,
+  DeformConv: conv,
+  GridSample: gridSample,
+  RoiAlign: roiAlign,
   ConvTranspose: convTranspose,
   AveragePool: pool,
   LpPool: pool,
