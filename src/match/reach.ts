@@ -22,8 +22,14 @@ export interface Reach {
 /**
  * Walks back from an operand to the linear layers it comes from. Tables and masks, which come from no linear layer,
  * are passed over.
+ * @param passed linear layers to look behind
  */
-export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Shapes): Reach {
+export function reachProjections(
+  operand: Value,
+  dataflow: Dataflow,
+  shapes: Shapes,
+  passed: ReadonlySet<Node> = new Set(),
+): Reach {
   const projections: Projection[] = [];
   const fed: Value[] = [];
   const seen = new Set<Value>();
@@ -36,7 +42,7 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
       fed.push(value);
       continue;
     }
-    const layer = describeProjection(node, dataflow, shapes);
+    const layer = passed.has(node) ? undefined : describeProjection(node, dataflow, shapes);
     if (layer && 'code' in layer) fail(layer.code, layer.node, layer.wanted, layer.found);
     if (layer) {
       if (!projections.includes(layer)) projections.push(layer);
@@ -70,8 +76,14 @@ export function refuseOtherReaders(
 }
 
 /** True for an operand whose linear layers give what other linear layers read: not queries or keys, but what becomes them. */
-export function isResidualStream(operand: Value, dataflow: Dataflow, shapes: Shapes): boolean {
-  const stop = new Set(reachProjections(operand, dataflow, shapes).projections.map(({ output }) => output));
+export function isResidualStream(
+  operand: Value,
+  dataflow: Dataflow,
+  shapes: Shapes,
+  passed: ReadonlySet<Node> = new Set(),
+): boolean {
+  const { projections } = reachProjections(operand, dataflow, shapes, passed);
+  const stop = new Set(projections.map(({ output }) => output));
   const path = descendants(stop, ancestors(operand, stop));
   const values = [...stop, ...path.flatMap(({ outputs }) => outputs.flatMap((output) => output ?? []))];
   return projectionBehind(values, new Set(path), undefined, dataflow, shapes) !== undefined;
