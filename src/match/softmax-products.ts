@@ -4,6 +4,7 @@ import {
   ancestors,
   dataInputs,
   followViews,
+  inOrder,
   isShapeReader,
   productsAheadOfMixes,
   productsBehindMixes,
@@ -110,6 +111,8 @@ function findJoinedValues(map: Value, analysis: Analysis): WeighedValues | undef
   const width = outputAxis(product, layout, shapes);
   const arrives = (from: number, to: number) => arrivesAt(product, from, joined.output, to, shapes) === true;
   if (rank === undefined || width === undefined || !arrives(width, rank - 1)) return undefined;
+  const [size, joinedSize] = [shapes.shape(product.outputs[0])?.[width], shapes.shape(joined.output)?.at(-1)];
+  if (!size || !joinedSize?.equals(size)) return undefined;
   const own = Array.from({ length: width }, (_, axis) => axis);
   const aligned = !layout.arrangement && width === rank - 1 && own.every((axis) => arrives(axis, axis));
   return { ...end, map, joined: { ...joined, aligned } };
@@ -223,9 +226,10 @@ export function findScoreProducts(
   const isStream = (operand: Value) => isResidualStream(operand, dataflow, shapes);
   // A product of what layers read with itself, such as distances of tokens, beside one of queries and keys.
   const own = projected.length > 1 ? projected.filter(({ operands }) => !operands.some(isStream)) : projected;
-  const [first, ...others] = (own.length > 0 ? own : projected).map(({ node: scores }) => {
-    if (probabilities.scope !== scores.graph)
-      fail('control-flow', scores, 'scores in the scope of the softmax', scores.graph.label);
+  const elsewhere = projected.find(({ node }) => node.graph !== probabilities.scope)?.node;
+  if (elsewhere) fail('control-flow', elsewhere, 'scores in the scope of the softmax', elsewhere.graph.label);
+  const chosen = new Set((own.length > 0 ? own : projected).map(({ node }) => node));
+  const [first, ...others] = inOrder(probabilities.scope, chosen).map((scores) => {
     const layout = layoutOf(scores);
     if (!layout)
       fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
