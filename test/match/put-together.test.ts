@@ -1,5 +1,6 @@
 /**
- * One map that weighs several things which are put together again, and scores that are put together from several products.
+ * One map that weighs several things which are put together again, scores that are put together from several products, and
+ * what else stands between projections and scores.
  * What must come out is computed here in float64, as differential attention over all that is weighed: from maps and values
  * of the original, run with its own weights and with the second ones in their place.
  */
@@ -115,6 +116,45 @@ const cases: readonly PutTogether[] = [
     weighed: ({ V }) => Array.from(heads(V)),
     keys: S,
     found: '2/2 x 8, 4',
+  },
+  {
+    what: 'keys and values that a further layer combines to fewer, along the sequence',
+    change: [
+      ['  float scale', '  float[3, 2] fewer = {...},\n  float scale'],
+      [line('k_heads'), `${line('k_heads').replace('K =', 'K0 =')}\n["fewer_keys"] K = MatMul (K0, fewer)`],
+      [
+        line('v_heads'),
+        `["v_rows"] V0 = Transpose <perm = [0, 2, 3, 1]> (v_BSHD)
+        ["fewer_values"] V1 = MatMul (V0, fewer)
+        ["v_heads"] V = Transpose <perm = [0, 1, 3, 2]> (V1)`,
+      ],
+    ],
+    second: plainSecond,
+    needs: ['V'],
+    weighed: ({ V }) => Array.from(heads(V)),
+    keys: 2,
+  },
+  {
+    what: 'scores beside a product of what the layer reads with itself, as of distances',
+    change: [
+      ['  float scale', '  float[8, 8] before = {...}, int64[1] one = {1},\n  float scale'],
+      [line('k_proj'), line('k_proj').replace('(x,', '(r,')],
+      [line('v_proj'), line('v_proj').replace('(x,', '(r,')],
+      [
+        line('q_proj'),
+        `["before"] b = MatMul (x, before)
+        ["residual"] r = Add (x, b)
+        ["turned"] r_t = Transpose <perm = [0, 2, 1]> (r)
+        ["near"] near = MatMul (r, r_t)
+        ["nearness"] bias = Unsqueeze (near, one)
+        ${line('q_proj').replace('(x,', '(r,')}`,
+      ],
+      [line('scores'), '["scores"] raw0 = MatMul (Q, K)\n["sum"] raw = Add (raw0, bias)'],
+    ],
+    second: plainSecond,
+    needs: ['V'],
+    weighed: ({ V }) => Array.from(heads(V)),
+    keys: S,
   },
 ];
 
