@@ -247,3 +247,31 @@ test('two softmaxes before one product with values are refused, each of them', (
     expect.stringMatching(/^several-softmaxes at softmax: /),
   ]);
 });
+
+describe('one set of query and key weights for two sets of values', () => {
+  const text = variant(ATTENTION, [
+    ['=> (float[B, S, 8] y)', '=> (float[B, S, 8] y, float[B, 2, S, 2] layout)'],
+    [
+      '  float scale',
+      '  float[8, 4] "layers.0.attn.w_proj.weight" = {...}, int64[4] narrow = {0, 0, 2, 2},\n  float scale',
+    ],
+    [
+      line('attended'),
+      `${line('attended')}
+      ["w_proj"] W0 = MatMul (x, "layers.0.attn.w_proj.weight")
+      ["w_split"] W1 = Reshape (W0, narrow)
+      ["w_heads"] W = Transpose <perm = [0, 2, 1, 3]> (W1)
+      ["again"] S2 = Mul (S, scale)
+      ["softmax2"] A2 = Softmax <axis = -1> (S2)
+      ["attended2"] layout = MatMul (A2, W)`,
+    ],
+  ]);
+
+  test.each<RewriteFileSettings>([{}, { splitHeads: true }])('is two attentions, with %p', (settings) => {
+    const { layers, model } = rewriteText(text, settings);
+    expect(layers.map(({ path }) => path)).toEqual(['layers.0.attn', 'layers.0.attn.attention1']);
+    const times = settings.splitHeads ? 2 : 1;
+    const widths = layers.map(({ path }) => parameter(model, 'subln.weight', path).length);
+    expect(widths).toEqual([4 * times, 2 * times]);
+  });
+});
