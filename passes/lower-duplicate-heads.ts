@@ -20,7 +20,10 @@ export const lowerDuplicateWrittenOut: Lowering = {
   name: 'duplicate-heads-written-out',
   accepts: ({ core }, { options }) => options.heads === 'duplicate' && core.kind === 'written-out',
   lower(site, session) {
-    if (site.core.kind === 'written-out') lowerWrittenOut(site, site.core, session);
+    const { core } = site;
+    if (core.kind !== 'written-out') return;
+    if (core.joined) lowerJoined(site, core, core.joined.operands, session);
+    else lowerWrittenOut(site, core, session);
   },
 };
 
@@ -55,6 +58,31 @@ function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: Rewri
   const presents = keyed ? doublePresents(site, session, substitution, builder) : [];
   const caches = [...pasts, ...presents];
   session.finish(site, form, start, { result, attended, uses, map: arrangeMap(builder, core, map), caches });
+}
+
+/** Where the map weighs several things, their sum is what both components are taken from: it is linear in the maps. */
+function lowerJoined(
+  site: LocatedSite,
+  core: WrittenOutCore,
+  operands: readonly Value[],
+  session: RewriteSession,
+): void {
+  const uses = [...core.output.uses];
+  const end = core.output.producer;
+  const builder = new Builder(site.scope, end && site.scope.nodes[site.scope.indexOf(end) + 1], site.path);
+  const substitution = projectNegative(site, session, builder);
+  const keyed = isDoubled(session.options, 'key');
+  const pasts = keyed ? splitPasts(site, session, substitution) : [];
+  const probabilities = cloneSlice(core.probabilities, substitution, builder);
+  const kept = operands.map((operand): [Value, Value] => [operand, operand]);
+  const weighed = new Map([...kept, [core.probabilities, probabilities]]);
+  const start: Record<string, Value> = { Y1: core.output, Y2: cloneSlice(core.output, weighed, builder) };
+  session.addLambda(site, 'outputs', start, builder);
+  const [attended] = session.differentialAttention(site, 'outputs', start, builder);
+  if (!attended) throw new Error(`${site.path}: no result`);
+  const presents = keyed ? doublePresents(site, session, substitution, builder) : [];
+  const caches = [...pasts, ...presents];
+  session.finish(site, 'outputs', start, { result: attended, attended, uses, caches });
 }
 
 /**

@@ -2,6 +2,7 @@ import { Dim, type Shapes } from '../src/analyse';
 import type { LocatedSite } from '../src/attention/find';
 import { presetOf } from '../src/attention/presets';
 import type { OperatorCore, WrittenOutCore } from '../src/attention/site';
+import { fail } from '../src/match/outcome';
 import { knownView } from '../src/match/side';
 import { arrangeMap, arrangeOutput, arrangeProbabilities, arrangeValues } from '../src/rewrite/arrange';
 import { Builder } from '../src/rewrite/builder';
@@ -45,6 +46,10 @@ export const lowerSplitOperator: Lowering = {
 };
 
 function lowerWrittenOut(site: LocatedSite, core: WrittenOutCore, session: RewriteSession): void {
+  if (core.joined) {
+    const found = `'${core.output.name}', in which several are put together`;
+    fail('several-value-products', core.product, 'one product with values, whose heads are paired', found);
+  }
   const uses = [...core.output.uses];
   const builder = new Builder(site.scope, core.product, site.path);
   if (session.options.init === 'mirror') mirrorHalves(site, session.model, presetOf(session.options).pairing);

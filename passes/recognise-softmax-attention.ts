@@ -1,5 +1,6 @@
 import {
   ancestors,
+  dataInputs,
   followViews,
   type LostView,
   type Shapes,
@@ -15,11 +16,18 @@ import { describeTraits } from '../src/attention/traits';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { isProjected, traceKeys } from '../src/match/fed-keys';
-import { fail } from '../src/match/outcome';
+import { mergeSides } from '../src/match/merged-sides';
+import { attempt, fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
-import { projectionType } from '../src/match/projection';
+import { isProjection, projectionType } from '../src/match/projection';
 import { knownView, type Side, traceSide } from '../src/match/side';
-import { arrivesAt, findScoreProduct, findValueProduct, refuseEscapes } from '../src/match/softmax-products';
+import {
+  arrivesAt,
+  findScoreProducts,
+  findWeighedValues,
+  type ScoreProduct,
+  type WeighedValues,
+} from '../src/match/softmax-products';
 
 /**
  * Attention written out in operators: a product of queries and keys, anything elementwise, a softmax,
@@ -41,45 +49,21 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
       'a softmax before the product with values',
       'exponentials that are divided behind it',
     );
-  const end = findValueProduct(form, analysis);
-  const { product, probabilities, values, layout } = end;
-  const { scores, layout: scoring } = findScoreProduct(form, end, analysis);
+  const end = findWeighedValues(form, analysis);
+  const { product, values, layout, joined, map: probabilities } = end;
+  const products = findScoreProducts(form, end, analysis);
+  refuseOtherMaps(form, end, analysis);
+  const sides = products.map((each) => ({ ...each, ...traceSides(each, form, analysis) }));
+  const { scores, layout: scoring, query, key } = mergeSides(sides, analysis);
   const { queryIndex, keyIndex } = scoring;
-  refuseOtherAxes(form, scoring, scores, shapes);
-  refuseEscapes(form, probabilities);
-  const query = traceSide(
-    operandOf(scores, queryIndex, analysis),
-    scoring.queryWidth,
-    undefined,
-    softmax,
-    analysis.dataflow,
-    shapes,
-  );
-  const key = traceKeys(
-    operandOf(scores, keyIndex, analysis),
-    scoring.keyWidth,
-    undefined,
-    query,
-    softmax,
-    analysis.dataflow,
-    shapes,
-  );
-  if (isProjected(key)) refuseSharedColumns(query, key);
-  if (query.heads % key.heads !== 0 || query.width !== key.width) {
-    fail(
-      'heads-do-not-divide',
-      scores,
-      'query heads that are a multiple of the key heads, of one width',
-      `${query.heads} heads of width ${query.width}, ${key.heads} key heads of width ${key.width}`,
-    );
-  }
-  const output = product.outputs[0];
+  const output = joined?.output ?? product.outputs[0];
   const widthAxis = layout.arrangement?.values.at(-1);
   const valueShape = shapes.shape(values);
   const valueWidth = (widthAxis === undefined ? valueShape?.at(-1) : valueShape?.[widthAxis])?.value;
   if (!output || valueWidth === undefined) {
     fail('heads-unknown', product, 'values of known width', 'a width that is no number');
   }
+  const plain = products.length === 1 && !joined && !layout.arrangement && keyIndex !== 0;
   const core: WrittenOutCore = {
     kind: 'written-out',
     scores,
@@ -88,13 +72,13 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     softmax,
     product,
     probabilities,
-    readers: [...probabilities.uses],
+    readers: [...probabilities.uses].filter(({ node }) => !joined || node === product),
     values,
     output,
     arrangement: layout.arrangement,
     probabilitiesView: arranged(followScores(scores, scoring, query, probabilities, shapes), layout),
-    plain:
-      layout.arrangement || keyIndex === 0 ? undefined : plainScores(scores, softmax, probabilities, shapes),
+    joined: joined && { operands: joined.operands, aligned: joined.aligned },
+    plain: plain ? plainScores(scores, softmax, probabilities, shapes) : undefined,
   };
   return {
     anchor: softmax,
@@ -110,6 +94,64 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     dataType: elementType(query),
     traits: describeTraits({ scores, normalised: form.input, query, key, plain: core.plain }, analysis),
   };
+}
+
+/**
+ * Two maps that are added or multiplied before the product with values are one attention with two softmaxes; each of them
+ * alone would be rewritten with half of what the product weighs.
+ */
+function refuseOtherMaps(form: SoftmaxForm, end: WeighedValues, analysis: Analysis): void {
+  const { dataflow, shapes } = analysis;
+  const seen = new Set<Value>([form.input]);
+  const open = [end.map];
+  for (let value = open.pop(); value; value = open.pop()) {
+    const node = seen.has(value) ? undefined : value.producer;
+    seen.add(value);
+    if (!node || isProjection(node, dataflow, shapes)) continue;
+    const other = node === form.node ? undefined : softmaxForm(node);
+    if (other && attempt(() => findScoreProducts(other, end, analysis)).matched)
+      fail(
+        'several-softmaxes',
+        node,
+        'one softmax before the product with values',
+        `'${node.label}' beside it`,
+      );
+    open.push(...dataInputs(node));
+  }
+}
+
+/** Queries and keys of one product of scores. */
+function traceSides({ scores, layout }: ScoreProduct, form: SoftmaxForm, analysis: Analysis) {
+  const { shapes, dataflow } = analysis;
+  const { node: softmax } = form;
+  refuseOtherAxes(form, layout, scores, shapes);
+  const query = traceSide(
+    operandOf(scores, layout.queryIndex, analysis),
+    layout.queryWidth,
+    undefined,
+    softmax,
+    dataflow,
+    shapes,
+  );
+  const key = traceKeys(
+    operandOf(scores, layout.keyIndex, analysis),
+    layout.keyWidth,
+    undefined,
+    query,
+    softmax,
+    dataflow,
+    shapes,
+  );
+  if (isProjected(key)) refuseSharedColumns(query, key);
+  if (query.heads % key.heads !== 0 || query.width !== key.width) {
+    fail(
+      'heads-do-not-divide',
+      scores,
+      'query heads that are a multiple of the key heads, of one width',
+      `${query.heads} heads of width ${query.width}, ${key.heads} key heads of width ${key.width}`,
+    );
+  }
+  return { query, key };
 }
 
 /**

@@ -394,13 +394,20 @@ export function reduce(context: StepContext): (View | LostView)[] {
   ];
 }
 
-/** A product with something that is no projection output: rows keep their meaning, the last axis is mixed. */
+/**
+ * A product with something that is no projection output: the axis it sums over is another one then, still of columns if it
+ * was one. The other operand adds none.
+ */
 function product(context: StepContext): (View | LostView)[] {
-  const left = context.view(0);
+  const [left, right] = [context.view(0), context.view(1)];
   const output = context.shapes.shape(context.node.outputs[0]);
-  if (!left || !output) return lost(context, 'a product whose second operand comes from the projection');
-  const last = output.length - 1;
-  return [withAxis(spread(left, output), last, mixedAxis(output[last]))];
+  const view = left ?? right;
+  if (!view || !output || (left && right))
+    return lost(context, 'a product of two values that come from the projection');
+  if (view.axes.length < 2) return lost(context, 'a product with a vector');
+  const summed = view.axes.at(left ? -1 : -2) ?? [];
+  const axis = output.length - (left ? 1 : 2);
+  return [withAxis(spread(view, output), axis, changedAxis(summed, output[axis]))];
 }
 
 /** Channels keep their places, the axes behind them change: a convolution of each channel by itself, or a pooling. */

@@ -3,6 +3,8 @@ import { broadcast, Dim } from './dim';
 import { einsumTerms } from './einsum';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
 import { layoutRules } from './layout-rules';
+import { recurrentRules } from './recurrent-rules';
+import { selectionRules } from './selection-rules';
 import { spatialRules } from './spatial-rules';
 
 /** Operators that give a tensor of the shape of their first input, from whatever domain. */
@@ -11,6 +13,7 @@ const SAME_SHAPE = [
   'Acos',
   'Asin',
   'Atan',
+  'Bernoulli',
   'BitwiseNot',
   'Cast',
   'CastLike',
@@ -24,6 +27,7 @@ const SAME_SHAPE = [
   'Elu',
   'Erf',
   'Exp',
+  'EyeLike',
   'Floor',
   'Gelu',
   'HardSigmoid',
@@ -32,22 +36,28 @@ const SAME_SHAPE = [
   'Identity',
   'IsInf',
   'IsNaN',
+  'LRN',
   'LayerNormalization',
   'LeakyRelu',
   'Log',
   'LogSoftmax',
   'LpNormalization',
+  'MeanVarianceNormalization',
   'Mish',
   'Neg',
   'Not',
   'RMSNormalization',
+  'RandomNormalLike',
+  'RandomUniformLike',
   'Reciprocal',
   'Relu',
   'RotaryEmbedding',
   'Round',
+  'Scatter',
   'ScatterElements',
   'ScatterND',
   'Selu',
+  'Shrink',
   'Sigmoid',
   'Sign',
   'Sin',
@@ -59,6 +69,7 @@ const SAME_SHAPE = [
   'Swish',
   'Tan',
   'Tanh',
+  'TensorScatter',
   'ThresholdedRelu',
   'Trilu',
   'QuantizeLinear',
@@ -78,6 +89,7 @@ const SAME_SHAPE = [
 const BROADCAST = [
   'Add',
   'And',
+  'BitShift',
   'BitwiseAnd',
   'BitwiseOr',
   'BitwiseXor',
@@ -229,7 +241,15 @@ function nonZero({ node, fact, model }: RuleContext): readonly Fact[] {
   return [{ shape: [shape ? Dim.of(shape.length) : Dim.unknown(), count] }];
 }
 
-const rules = new Map<string, Rule>(Object.entries({ ...arithmeticRules, ...layoutRules, ...spatialRules }));
+const rules = new Map<string, Rule>(
+  Object.entries({
+    ...arithmeticRules,
+    ...layoutRules,
+    ...spatialRules,
+    ...selectionRules,
+    ...recurrentRules,
+  }),
+);
 for (const op of SAME_SHAPE) rules.set(op, sameShape);
 rules.set('DynamicQuantizeLinear', quantizing);
 for (const op of BROADCAST) rules.set(op, broadcasting);

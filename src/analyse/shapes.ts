@@ -112,8 +112,11 @@ export class Shapes {
     return fn.body.outputs.map((output) => inside.fact(output));
   }
 
-  /** What both branches of an If agree on. */
+  /** What both branches of an If agree on; what one gives, where it is known which will be taken. */
   #branches(node: Node): readonly Fact[] {
+    const condition = this.fact(node.inputs[0]).elements?.[0]?.value;
+    const taken = node.bodies.get(condition ? 'then_branch' : 'else_branch');
+    if (condition !== undefined && taken) return taken.outputs.map((output) => this.fact(output));
     const [first, second] = [...node.bodies.values()];
     if (!first || !second) return [];
     return first.outputs.map((output, index) => {

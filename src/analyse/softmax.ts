@@ -9,7 +9,7 @@ export interface SoftmaxForm {
   readonly node: Node;
   /** The scores that are turned into them. */
   readonly input: Value;
-  /** The node that normalises, which says over which axis: Softmax, LogSoftmax or ReduceSum. */
+  /** The node that normalises, which says over which axis: Softmax, LogSoftmax or a reduction. */
   readonly over: Node;
 }
 
@@ -29,18 +29,17 @@ const AROUND = [
   'Where',
 ];
 
+/** What gives the sum of exponentials: none of them is negative. */
+const SUMS = ['ReduceSum', 'ReduceL1'];
+
 /**
- * The softmax that ends in a node: a Softmax, Exp(LogSoftmax(x)), or exponentials divided by their sum, with a mask on
- * them or something added to the sum.
+ * The softmax that ends in a node: a Softmax, Exp(LogSoftmax(x)), Exp(x - log of the sum of exponentials), or exponentials
+ * divided by their sum, with a mask on them or something added to the sum.
  */
 export function softmaxForm(node: Node): SoftmaxForm | undefined {
   const [first, second] = node.inputs;
   if (node.is('Softmax')) return first && { node, input: first, over: node };
-  if (node.is('Exp')) {
-    const log = first?.producer;
-    const input = log?.is('LogSoftmax') ? log.inputs[0] : undefined;
-    return log && input && { node, input, over: log };
-  }
+  if (node.is('Exp')) return exponential(node, first?.producer);
   if (!first || !second) return undefined;
   if (node.is('Div')) return writtenOut(node, first, second);
   if (!node.is('Mul')) return undefined;
@@ -50,14 +49,31 @@ export function softmaxForm(node: Node): SoftmaxForm | undefined {
   return sum && exponentials && writtenOut(node, exponentials, sum);
 }
 
+function exponential(node: Node, log: Node | undefined): SoftmaxForm | undefined {
+  const [input, subtracted] = log?.inputs ?? [];
+  if (!log || !input) return undefined;
+  if (log.is('LogSoftmax')) return { node, input, over: log };
+  const over = log.is('Sub') && subtracted && logOfSum(subtracted, input);
+  return over ? { node, input, over } : undefined;
+}
+
+/** The node that sums the exponentials of some scores, of which a value is the logarithm; a maximum may be taken off before. */
+function logOfSum(value: Value, scores: Value): Node | undefined {
+  const isOf = (given: Value | undefined): boolean =>
+    given !== undefined &&
+    (given === scores || (given.producer?.is('Sub') === true && isOf(given.producer.inputs[0])));
+  const sum = behind(value, (node) => node.is('ReduceLogSumExp', 'Log'));
+  if (sum?.is('ReduceLogSumExp')) return isOf(sum.inputs[0]) ? sum : undefined;
+  const reduced = behind(sum?.inputs[0], (node) => node.is(...SUMS));
+  const exp = behind(reduced?.inputs[0], (node) => node.is('Exp'));
+  return isOf(exp?.inputs[0]) ? reduced : undefined;
+}
+
 function writtenOut(node: Node, exponentials: Value, sum: Value): SoftmaxForm | undefined {
   const exp = behind(exponentials, (each) => each.is('Exp'));
   const input = exp?.inputs[0];
   if (!exp || !input) return undefined;
-  const over = behind(
-    sum,
-    (each) => each.is('ReduceSum') && behind(each.inputs[0], (at) => at === exp) === exp,
-  );
+  const over = behind(sum, (each) => each.is(...SUMS) && behind(each.inputs[0], (at) => at === exp) === exp);
   return over && { node, input, over };
 }
 
@@ -69,7 +85,7 @@ export function normalisedProduct(node: Node, isProduct: (node: Node) => boolean
   const [dividend, sum] = node.inputs;
   if (!node.is('Div') || !dividend || !sum) return undefined;
   const product = behind(dividend, (each) => isProduct(each));
-  const reduced = behind(sum, (each) => each.is('ReduceSum'));
+  const reduced = behind(sum, (each) => each.is(...SUMS));
   const summed = reduced && behind(reduced.inputs[0], (each) => each.is('Exp'));
   if (!product || !summed) return undefined;
   const weighs = product.inputs.some((input) => behind(input, (each) => each === summed) !== undefined);
@@ -94,7 +110,7 @@ function behind(start: Value | undefined, wanted: (node: Node) => boolean): Node
 export function softmaxAxis({ input, over }: SoftmaxForm, shapes: Shapes): number | undefined {
   const rank = shapes.shape(input)?.length;
   if (rank === undefined) return undefined;
-  if (!over.is('ReduceSum')) return frontAxis(over.int('axis') ?? -1, rank);
+  if (!over.is('ReduceLogSumExp', ...SUMS)) return frontAxis(over.int('axis') ?? -1, rank);
   const axes = shapes.context(over).numbers(1, 'axes');
   return axes?.length === 1 && axes[0] !== undefined ? frontAxis(axes[0], rank) : undefined;
 }

@@ -103,9 +103,46 @@ function resize(context: RuleContext): readonly Fact[] {
   return [{ shape: shape.map((dim, axis) => (axis < 2 ? dim : Dim.unknown())) }];
 }
 
+/** Samples taken at the places of a grid [N, places.., coordinates]. */
+function gridSample(context: RuleContext): readonly Fact[] {
+  const [shape, grid] = [context.shape(0), context.shape(1)];
+  return [{ shape: shape && grid && [...shape.slice(0, 2), ...grid.slice(1, -1)] }];
+}
+
+/** Regions of one size each. */
+function roiAlign({ node, shape }: RuleContext): readonly Fact[] {
+  const [features, regions] = [shape(0), shape(1)];
+  const size = (name: string) => Dim.of(node.int(name) ?? 1);
+  const [count, channels] = [regions?.[0] ?? Dim.unknown(), features?.[1] ?? Dim.unknown()];
+  return [{ shape: [count, channels, size('output_height'), size('output_width')] }];
+}
+
+/** Blocks of channels become blocks of places, or the other way round. */
+function blocks(into: 'space' | 'depth'): Rule {
+  return (context) => {
+    const shape = context.shape(0);
+    const size = context.node.int('blocksize');
+    if (!shape || size === undefined) return [NOTHING];
+    const [place, area] = [Dim.of(size), Dim.of(size * size)];
+    const divided = (dim: Dim, by: Dim) => dim.dividedBy(by) ?? Dim.unknown();
+    return [
+      {
+        shape: shape.map((dim, axis) => {
+          if (axis === 0) return dim;
+          if (axis === 1) return into === 'space' ? divided(dim, area) : dim.times(area);
+          return into === 'space' ? dim.times(place) : divided(dim, place);
+        }),
+      },
+    ];
+  };
+}
+
 export const spatialRules: Record<string, Rule> = {
   Conv: conv,
   ConvInteger: conv,
+  DeformConv: conv,
+  GridSample: gridSample,
+  RoiAlign: roiAlign,
   ConvTranspose: convTranspose,
   AveragePool: pool,
   LpPool: pool,
@@ -113,6 +150,8 @@ export const spatialRules: Record<string, Rule> = {
   GlobalAveragePool: globalPool,
   GlobalLpPool: globalPool,
   GlobalMaxPool: globalPool,
+  DepthToSpace: blocks('space'),
+  SpaceToDepth: blocks('depth'),
   Resize: resize,
   Upsample: resize,
 };

@@ -2,6 +2,7 @@ import type { Candidate } from '../analyse';
 import type { Model } from '../ir';
 import { Analysis } from '../match/context';
 import { attempt, fail, type Reason } from '../match/outcome';
+import { reachProjections } from '../match/reach';
 import { attentionPath, compareNumbers, nearbyLayer, pathKind, pathNumbers } from './path';
 import type { Recogniser } from './recogniser';
 import { type AttentionSite, type Branch, branchesOf, isProjected, projectedSides } from './site';
@@ -65,7 +66,7 @@ export function findAttention(model: Model, recognisers: readonly Recogniser[]):
     if (outcome.matched) sites.push(outcome.value);
     else misses.push({ candidate, recogniser: recogniser.name, reason: outcome.reason });
   }
-  return { analysis, sites: locate(sites), misses };
+  return { analysis, sites: locate(sites, analysis), misses };
 }
 
 /** Heads wider than this are a size that an input was declared with by mistake. */
@@ -106,12 +107,34 @@ function weightKeys(sites: readonly AttentionSite[]): string[] {
   );
 }
 
-function locate(sites: readonly AttentionSite[]): LocatedSite[] {
+/**
+ * One set of query and key weights may attend for several sets of values (text and layout, say): each is an attention of
+ * its own. Values that are fed are taken for those that another branch of the model projects.
+ */
+function withValues(
+  weights: readonly string[],
+  sites: readonly AttentionSite[],
+  { dataflow, shapes }: Analysis,
+): string[] {
+  const known = new Map<string, string[]>();
+  return sites.map((site, index) => {
+    const key = weights[index] ?? '';
+    const reached = attempt(() => reachProjections(site.core.values, dataflow, shapes).projections);
+    const layers = reached.matched ? reached.value : [];
+    const values = layers.map(({ tensor, holder }) => `${tensor.name ?? ''}|${holder.name}`).join('+');
+    const seen = known.get(key) ?? [];
+    if (values !== '' && !seen.includes(values)) known.set(key, [...seen, values]);
+    const which = Math.max(0, (known.get(key) ?? []).indexOf(values));
+    return which === 0 ? key : `${key}#${which}`;
+  });
+}
+
+function locate(sites: readonly AttentionSite[], analysis: Analysis): LocatedSite[] {
   const pathByWeights = new Map<string, string>();
   const taken = new Set<string>();
   const uses = new Map<string, number>();
   const guessed = guessPaths(sites.filter((site) => attentionPath(site) === undefined));
-  const keys = weightKeys(sites);
+  const keys = withValues(weightKeys(sites), sites, analysis);
   const named = sites.map((site, index) => {
     const weights = keys[index] ?? '';
     let path = pathByWeights.get(weights);

@@ -50,7 +50,7 @@ export function columnsOf({ heads, width }: HeadedSide): number {
 /** Attention written out in operators. */
 export interface WrittenOutCore {
   readonly kind: 'written-out';
-  /** The product of queries and keys. */
+  /** The product of queries and keys; where several are put together, the first. */
   readonly scores: Node;
   /** Which operand of it are the queries, and which the keys. */
   readonly queryIndex: number;
@@ -67,6 +67,12 @@ export interface WrittenOutCore {
   readonly arrangement: Arrangement | undefined;
   /** Layout of the probabilities as [.., S, T]: view of the columns of the query projection, keys on the last axis; or where it was lost. */
   readonly probabilitiesView: View | LostView;
+  /**
+   * Where the map weighs several things: what flows in between `probabilities` and `output`, the value in which they are
+   * put together. `product` is the first of them. Heads and queries stand in `output` where they stand in `probabilities`
+   * if it is aligned.
+   */
+  readonly joined: { readonly operands: readonly Value[]; readonly aligned: boolean } | undefined;
   /** Scale and bias, where the scores are nothing but scale * Q * K^T + bias with Q and K of rank 4. */
   readonly plain: PlainScores | undefined;
 }

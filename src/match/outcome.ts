@@ -12,6 +12,7 @@ export interface Reason {
 
 export type ReasonCode =
   | 'softmax-axis'
+  | 'several-softmaxes'
   | 'no-value-product'
   | 'several-value-products'
   | 'probabilities-escape'
@@ -55,6 +56,11 @@ class MatchFailure extends Error {
 /** Ends the attempt around with a reason. */
 export function fail(code: ReasonCode, node: Node, wanted: string, found: string): never {
   throw new MatchFailure({ code, node, wanted, found });
+}
+
+/** Ends the attempt around with the reason of another one. */
+export function refuse(reason: Reason): never {
+  throw new MatchFailure(reason);
 }
 
 /** Runs a recogniser and turns `fail` into an outcome. */

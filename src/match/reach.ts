@@ -1,4 +1,12 @@
-import { activationProduct, type Dataflow, dataInputs, isShapeReader, type Shapes } from '../analyse';
+import {
+  activationProduct,
+  ancestors,
+  type Dataflow,
+  dataInputs,
+  descendants,
+  isShapeReader,
+  type Shapes,
+} from '../analyse';
 import type { Node, Value } from '../ir';
 import { fail } from './outcome';
 import { describeProjection, isProjection, type Projection } from './projection';
@@ -14,8 +22,14 @@ export interface Reach {
 /**
  * Walks back from an operand to the linear layers it comes from. Tables and masks, which come from no linear layer,
  * are passed over.
+ * @param passed linear layers to look behind
  */
-export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Shapes): Reach {
+export function reachProjections(
+  operand: Value,
+  dataflow: Dataflow,
+  shapes: Shapes,
+  passed: ReadonlySet<Node> = new Set(),
+): Reach {
   const projections: Projection[] = [];
   const fed: Value[] = [];
   const seen = new Set<Value>();
@@ -28,7 +42,7 @@ export function reachProjections(operand: Value, dataflow: Dataflow, shapes: Sha
       fed.push(value);
       continue;
     }
-    const layer = describeProjection(node, dataflow, shapes);
+    const layer = passed.has(node) ? undefined : describeProjection(node, dataflow, shapes);
     if (layer && 'code' in layer) fail(layer.code, layer.node, layer.wanted, layer.found);
     if (layer) {
       if (!projections.includes(layer)) projections.push(layer);
@@ -55,16 +69,42 @@ export function refuseOtherReaders(
   dataflow: Dataflow,
   shapes: Shapes,
 ): void {
+  const reader = projectionBehind(values, own, anchor, dataflow, shapes);
+  if (!reader) return;
+  const wanted = 'linear layers whose results are queries and keys alone';
+  fail('several-projections', reader, wanted, `'${reader.label}' projects what they give`);
+}
+
+/** True for an operand whose linear layers give what other linear layers read: not queries or keys, but what becomes them. */
+export function isResidualStream(
+  operand: Value,
+  dataflow: Dataflow,
+  shapes: Shapes,
+  passed: ReadonlySet<Node> = new Set(),
+): boolean {
+  const { projections } = reachProjections(operand, dataflow, shapes, passed);
+  const stop = new Set(projections.map(({ output }) => output));
+  const path = descendants(stop, ancestors(operand, stop));
+  const values = [...stop, ...path.flatMap(({ outputs }) => outputs.flatMap((output) => output ?? []))];
+  return projectionBehind(values, new Set(path), undefined, dataflow, shapes) !== undefined;
+}
+
+/** A linear layer that some values flow into, other than by way of products of activations. */
+function projectionBehind(
+  values: readonly Value[],
+  own: ReadonlySet<Node>,
+  anchor: Node | undefined,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): Node | undefined {
   const seen = new Set<Value>(values);
   for (const value of seen) {
     for (const reader of value.readers) {
       if (reader === anchor || isShapeReader(reader) || activationProduct(reader, dataflow)) continue;
       if (own.has(reader)) continue;
-      if (isProjection(reader, dataflow, shapes)) {
-        const wanted = 'linear layers whose results are queries and keys alone';
-        fail('several-projections', reader, wanted, `'${reader.label}' projects what they give`);
-      }
+      if (isProjection(reader, dataflow, shapes)) return reader;
       for (const output of reader.outputs) if (output) seen.add(output);
     }
   }
+  return undefined;
 }

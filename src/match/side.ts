@@ -19,9 +19,9 @@ import {
 } from '../analyse';
 import type { Node, Value } from '../ir';
 import { type Between, readBetween } from './between';
-import { fail } from './outcome';
+import { attempt, fail } from './outcome';
 import type { Projection } from './projection';
-import { reachProjections, refuseOtherReaders } from './reach';
+import { isResidualStream, reachProjections, refuseOtherReaders } from './reach';
 import type { Stride } from './weight-layout';
 
 /** Queries or keys, from where they are told apart from everything else to the product of scores. */
@@ -97,16 +97,15 @@ export function traceSide(
   dataflow: Dataflow,
   shapes: Shapes,
 ): Side {
-  const { projections, fed } = reachProjections(operand, dataflow, shapes);
+  const end: End = { operand, widthAxis, headCount, anchor, dataflow, shapes };
+  const { projections, fed } = reachProjections(operand, dataflow, shapes, layersOverRows(end));
   if (projections.length === 0) {
     const from = fed[0] ? `input '${fed[0].name}'` : 'no linear layer';
     fail('no-projection', anchor, `a linear layer with constant weights behind '${operand.name}'`, from);
   }
   const stop = new Set(projections.map(({ output }) => output));
   const behind = ancestors(operand, stop);
-  const traced = projections.map((projection) =>
-    traceBranch(projection, behind, { operand, widthAxis, headCount, anchor, dataflow, shapes }),
-  );
+  const traced = projections.map((projection) => traceBranch(projection, behind, end));
   traced.sort((a, b) => compareBranches(a.branch, b.branch));
   const [first, ...others] = traced;
   if (!first) throw new Error('no branch');
@@ -134,6 +133,32 @@ export function traceSide(
       : branch.columns.length / branch.heads;
   if (further.length > 0) for (const each of traced) knownView(each.operandView);
   return { ...branch, further, width, operand, operandView };
+}
+
+/**
+ * Linear layers on the way that combine rows and not columns, as where keys are projected to fewer (arXiv 2006.04768):
+ * they have no columns on the axis that scores sum over, and those before them have. None where that comes to nothing:
+ * then the layers are queries or keys in a form that is not understood.
+ */
+function layersOverRows({ operand, widthAxis, dataflow, shapes }: End): ReadonlySet<Node> {
+  const none = new Set<Node>();
+  if (widthAxis === undefined) return none;
+  const passed = new Set<Node>();
+  const found = attempt(() => {
+    for (;;) {
+      const { projections } = reachProjections(operand, dataflow, shapes, passed);
+      const behind = ancestors(operand, new Set(projections.map(({ output }) => output)));
+      const over = projections.filter((projection) => {
+        const path = descendants([projection.output], behind);
+        const view = followViews(shapes, new Map([[projection.output, projection.view]]), path).get(operand);
+        return view && 'axes' in view && columnAtoms(view.axes[widthAxis] ?? []).length === 0;
+      });
+      if (over.length === 0) return projections.length > 0;
+      for (const { node } of over) passed.add(node);
+    }
+  });
+  if (passed.size === 0 || !found.matched || !found.value) return none;
+  return isResidualStream(operand, dataflow, shapes, passed) ? none : passed;
 }
 
 /** Which projection comes first must not depend on the order in which an exporter writes a sum. */

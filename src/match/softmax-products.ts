@@ -4,6 +4,7 @@ import {
   ancestors,
   dataInputs,
   followViews,
+  inOrder,
   isShapeReader,
   productsAheadOfMixes,
   productsBehindMixes,
@@ -14,10 +15,11 @@ import {
 import type { Node, Value } from '../ir';
 import type { Analysis } from './context';
 import { fedInput } from './fed-keys';
-import { fail } from './outcome';
+import { type JoinedProducts, joinedProducts } from './joined-products';
+import { attempt, fail, refuse } from './outcome';
 import { type ScoreLayout, scoreLayouts, type ValueLayout, valueLayout } from './product';
 import { isProjection } from './projection';
-import { reachProjections } from './reach';
+import { isResidualStream, reachProjections } from './reach';
 
 /** The two products around a softmax: of queries and keys before it, of probabilities and values behind it. */
 
@@ -29,10 +31,8 @@ export interface ValueProduct {
 }
 
 /** Follows the probabilities through guards, casts and layout to the one product with values. */
-export function findValueProduct(
-  { node: softmax }: SoftmaxForm,
-  { dataflow, shapes }: Analysis,
-): ValueProduct {
+function findValueProduct({ node: softmax }: SoftmaxForm, analysis: Analysis): ValueProduct {
+  const { dataflow, shapes } = analysis;
   let found: { product: Node; probabilities: Value }[] = [];
   const seen = new Set<Value>();
   const open = softmax.outputs.filter((output) => output !== undefined);
@@ -60,15 +60,73 @@ export function findValueProduct(
       found.map((p) => `'${p.product.label}'`).join(', '),
     );
   }
-  const layout = valueLayout(first.product, first.probabilities, dataflow, shapes);
-  const values = layout && first.product.inputs[layout.valuesIndex];
+  return describeProduct(first.product, first.probabilities, analysis);
+}
+
+function describeProduct(product: Node, probabilities: Value, { dataflow, shapes }: Analysis): ValueProduct {
+  const layout = valueLayout(product, probabilities, dataflow, shapes);
+  const values = layout && product.inputs[layout.valuesIndex];
   if (!layout || !values) {
-    fail('operator-form', first.product, 'a product that sums over keys', first.product.operator);
+    fail('operator-form', product, 'a product that sums over keys', product.operator);
   }
-  return { ...first, values, layout };
+  return { product, probabilities, values, layout };
+}
+
+/** A product with values, and where it is put together with what the map weighs beside them. */
+export interface WeighedValues extends ValueProduct {
+  readonly joined: (JoinedProducts & { readonly aligned: boolean }) | undefined;
+  /** All that is weighed, before any of it is cut off. */
+  readonly map: Value;
+}
+
+/**
+ * The product with values; where the map weighs several things, the first of them, and the value in which all of them
+ * are put together.
+ */
+export function findWeighedValues(form: SoftmaxForm, analysis: Analysis): WeighedValues {
+  const single = attempt(() => {
+    const end = findValueProduct(form, analysis);
+    refuseEscapes(form, end.probabilities);
+    return { ...end, map: end.probabilities, joined: undefined };
+  });
+  const [map] = form.node.outputs;
+  if (single.matched && isReadOnce(single.value)) return single.value;
+  const joined = map && findJoinedValues(map, analysis);
+  return joined ?? (single.matched ? single.value : refuse(single.reason));
+}
+
+function isReadOnce({ product, probabilities }: ValueProduct): boolean {
+  return probabilities.readers.every((reader) => reader === product || isShapeReader(reader));
+}
+
+/** The value in which all that a map weighs is put together, if its last axis is the width of the values. */
+function findJoinedValues(map: Value, analysis: Analysis): WeighedValues | undefined {
+  const { shapes } = analysis;
+  const joined = joinedProducts(map, analysis.dataflow, shapes);
+  const [first] = joined?.products ?? [];
+  if (!joined || !first) return undefined;
+  const end = describeProduct(first.product, first.probabilities, analysis);
+  const { product, layout } = end;
+  const rank = shapes.shape(joined.output)?.length;
+  const width = outputAxis(product, layout, shapes);
+  const arrives = (from: number, to: number) => arrivesAt(product, from, joined.output, to, shapes) === true;
+  if (rank === undefined || width === undefined || !arrives(width, rank - 1)) return undefined;
+  const [size, joinedSize] = [shapes.shape(product.outputs[0])?.[width], shapes.shape(joined.output)?.at(-1)];
+  if (!size || !joinedSize?.equals(size)) return undefined;
+  const own = Array.from({ length: width }, (_, axis) => axis);
+  const aligned = !layout.arrangement && width === rank - 1 && own.every((axis) => arrives(axis, axis));
+  return { ...end, map, joined: { ...joined, aligned } };
+}
+
+/** The axis of the product on which the width of the values stands. */
+function outputAxis(product: Node, { arrangement }: ValueLayout, shapes: Shapes): number | undefined {
+  if (arrangement) return arrangement.output.indexOf(arrangement.output.length - 1);
+  const rank = shapes.shape(product.outputs[0])?.length;
+  return rank === undefined ? undefined : rank - 1;
 }
 
 const THROUGH_PROBABILITIES = new Set([
+  'Abs',
   'Add',
   'Cast',
   'CastLike',
@@ -78,17 +136,36 @@ const THROUGH_PROBABILITIES = new Set([
   'Div',
   'Dropout',
   'Expand',
+  'Gather',
+  'GatherElements',
+  'GatherND',
   'Identity',
   'IsNaN',
+  'Max',
+  'Mean',
+  'Min',
   'Mul',
+  'Neg',
   'Not',
   'Pad',
+  'Pow',
   'QuantizeLinear',
+  'Reciprocal',
+  'ReduceMean',
+  'ReduceSum',
+  'Relu',
   'Reshape',
+  'ScatterElements',
+  'ScatterND',
   'Slice',
+  'Split',
+  'Sqrt',
   'Squeeze',
   'Sub',
+  'Sum',
+  'Tile',
   'Transpose',
+  'Trilu',
   'Unsqueeze',
   'Where',
 ]);
@@ -103,15 +180,16 @@ export interface ScoreProduct {
 }
 
 /**
- * Of all products of two activations that flow into the softmax, the one whose operands both come from linear layers
- * of data: position terms have an operand that is projected from a constant table. Which operand holds the keys, the
+ * Of all products of two activations that flow into the softmax, those whose operands both come from linear layers
+ * of data: position terms have an operand that is projected from a constant table. Several of them are scores together:
+ * parts of the width that are added, or keys of several kinds behind one another. Which operand holds the keys, the
  * product with values says: it sums over them.
  */
-export function findScoreProduct(
+export function findScoreProducts(
   { node: softmax, input }: SoftmaxForm,
   { probabilities, layout: summing }: ValueProduct,
   { shapes, dataflow }: Analysis,
-): ScoreProduct {
+): [ScoreProduct, ...ScoreProduct[]] {
   const products: { node: Node; operands: Value[] }[] = [];
   const seen = new Set<Value>();
   const open = [input];
@@ -145,26 +223,27 @@ export function findScoreProduct(
   const behindMixes = () =>
     productsBehindMixes(input, dataflow, shapes).map((node) => ({ node, operands: [] }));
   const projected = both.length > 0 ? both : fed.length > 0 ? fed : behindMixes();
-  const [only, second] = projected;
-  if (!only) {
+  const isStream = (operand: Value) => isResidualStream(operand, dataflow, shapes);
+  // A product of what layers read with itself, such as distances of tokens, beside one of queries and keys.
+  const own = projected.length > 1 ? projected.filter(({ operands }) => !operands.some(isStream)) : projected;
+  const elsewhere = projected.find(({ node }) => node.graph !== probabilities.scope)?.node;
+  if (elsewhere) fail('control-flow', elsewhere, 'scores in the scope of the softmax', elsewhere.graph.label);
+  const chosen = new Set((own.length > 0 ? own : projected).map(({ node }) => node));
+  const [first, ...others] = inOrder(probabilities.scope, chosen).map((scores) => {
+    const layout = layoutOf(scores);
+    if (!layout)
+      fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
+    return { scores, layout };
+  });
+  if (!first) {
     const seenNodes = products.map(({ node }) => `'${node.label}'`).join(', ') || 'no product';
     fail('no-score-product', softmax, 'a product of two values that come from linear layers', seenNodes);
   }
-  if (second) {
-    fail(
-      'several-score-products',
-      softmax,
-      'one product of queries and keys',
-      projected.map(({ node }) => `'${node.label}'`).join(', '),
-    );
+  if (fed.length > 1) {
+    const found = fed.map(({ node }) => `'${node.label}'`).join(', ');
+    fail('several-score-products', softmax, 'one product of queries and keys that are fed', found);
   }
-  const scores = only.node;
-  if (probabilities.scope !== scores.graph)
-    fail('control-flow', scores, 'scores in the scope of the softmax', scores.graph.label);
-  const layout = layoutOf(scores);
-  if (!layout)
-    fail('operator-form', scores, 'a product of known rank that sums over the head width', scores.operator);
-  return { scores, layout };
+  return [first, ...others];
 }
 
 /** True if what runs along an axis of the scores runs along that axis behind them; undefined where that is lost. */
@@ -191,7 +270,7 @@ export function arrivesAt(
 }
 
 /** What stands between the softmax and the final probabilities must not be seen by anyone else. */
-export function refuseEscapes({ node: softmax, input }: SoftmaxForm, probabilities: Value): void {
+function refuseEscapes({ node: softmax, input }: SoftmaxForm, probabilities: Value): void {
   const chain = new Set(ancestors(probabilities, new Set([input])));
   for (const node of chain) {
     for (const value of node.outputs) {

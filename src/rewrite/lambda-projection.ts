@@ -83,6 +83,10 @@ interface Layout {
 function layoutOf(site: LocatedSite, form: FunctionForm, start: Readonly<Record<string, Value>>): Layout {
   const { core, query } = site;
   if (core.kind === 'written-out') {
+    if (core.joined && !core.joined.aligned) {
+      const found = `'${core.output.name}', whose axes are others`;
+      fail('layout-lost', core.product, 'what the map weighs to be laid out as the map, for lambda', found);
+    }
     const [like, view] =
       form === 'scores' ? [start['Q1'], query.operandView] : [start['A1'], core.probabilitiesView];
     return { axes: [...knownView(view).axes.slice(0, -1), []], like: like ?? core.probabilities };

@@ -73,7 +73,7 @@ export class RewriteSession {
 
   /** The form in which a site is written. */
   formOf(site: LocatedSite): FunctionForm {
-    if (site.core.kind === 'operator') return 'outputs';
+    if (site.core.kind === 'operator' || site.core.joined) return 'outputs';
     return this.options.heads === 'duplicate' && site.core.plain ? 'scores' : 'probabilities';
   }
 

@@ -123,6 +123,81 @@ const cases: readonly Harmless[] = [
     change: [shows('float[B, S, 8] q')],
     shown: ['q'],
   },
+  {
+    what: 'a softmax by the logarithm of the sum of exponentials',
+    change: [
+      [
+        line('softmax'),
+        '["sum"] total = ReduceLogSumExp <axes = [-1]> (S)\n["log"] logs = Sub (S, total)\n["softmax"] A = Exp (logs)',
+      ],
+    ],
+  },
+  {
+    what: 'the same, written out, with the maximum taken off',
+    change: [
+      [
+        line('softmax'),
+        `["most"] m = ReduceMax <axes = [-1]> (S)
+         ["off"] S0 = Sub (S, m)
+         ["exp"] e = Exp (S0)
+         ["total"] total = ReduceSum (e, last)
+         ["log"] logarithm = Log (total)
+         ["logs"] logs = Sub (S0, logarithm)
+         ["softmax"] A = Exp (logs)`,
+      ],
+      constant('int64[1] last = {-1}'),
+    ],
+  },
+  {
+    what: 'exponentials over their norm, which is their sum',
+    change: [
+      [
+        line('softmax'),
+        '["exp"] e = Exp (S)\n["norm"] n = ReduceL1 <axes = [-1]> (e)\n["clip"] n1 = Max (n, tiny)\n["softmax"] A = Div (e, n1)',
+      ],
+      constant('float tiny = {1e-12}'),
+    ],
+  },
+  {
+    what: 'scores of the best keys alone',
+    change: [
+      [
+        line('softmax'),
+        `["best"] most, which = TopK (S, two)
+         ["least"] least = ReduceMin <axes = [-1]> (most)
+         ["worse"] hide = Less (S, least)
+         ["masked"] S0 = Where (hide, far, S)
+         ["softmax"] A = Softmax <axis = -1> (S0)`,
+      ],
+      constant('int64[1] two = {2}, float far = {-1e9}'),
+    ],
+  },
+  {
+    what: 'a softmax over the best keys, whose probabilities are put back in their places',
+    change: [
+      [
+        line('softmax'),
+        `["best"] most, which = TopK (S, two)
+         ["softmax"] p = Softmax <axis = -1> (most)
+         ["nothing"] none = Sub (S, S)
+         ["back"] A = ScatterElements <axis = -1> (none, which, p)`,
+      ],
+      constant('int64[1] two = {2}'),
+    ],
+  },
+  {
+    what: 'probabilities that are sharpened and normalised again',
+    change: [
+      [
+        line('softmax'),
+        `["softmax"] p = Softmax <axis = -1> (S)
+         ["sharp"] p2 = Pow (p, power)
+         ["total"] total = ReduceSum (p2, last)
+         ["again"] A = Div (p2, total)`,
+      ],
+      constant('float power = {2}, int64[1] last = {-1}'),
+    ],
+  },
 ];
 
 const [B, S, E] = [2, 3, 8];

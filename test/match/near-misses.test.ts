@@ -116,7 +116,7 @@ const nearMisses: readonly NearMiss[] = [
     code: 'no-value-product',
     node: 'softmax',
     says: 'none',
-    change: [[line('softmax'), '["softmax"] A0 = Softmax <axis = -1> (S)\n["root"] A = Sqrt (A0)']],
+    change: [[line('softmax'), '["softmax"] A0 = Softmax <axis = -1> (S)\n["sine"] A = Sin (A0)']],
   },
   {
     what: 'queries that are the sum of two linear layers, which the values are projected from as well',
@@ -172,14 +172,39 @@ const nearMisses: readonly NearMiss[] = [
     ],
   },
   {
-    what: 'two products of queries and keys',
+    what: 'two sets of keys that are fed',
     code: 'several-score-products',
     node: 'softmax',
     says: "'scores2', 'scores1'",
     change: [
+      ['(float[B, S, 8] x)', '(float[B, S, 8] x, float[B, 2, 4, T] K, float[B, 2, 4, T] K2)'],
+      [line('k_proj'), ''],
+      [line('k_split'), ''],
+      [line('k_heads'), ''],
+      [declared('k_proj'), ''],
       [
         line('scores'),
-        '["scores1"] raw1 = MatMul (Q, K)\n["again"] K2 = Neg (K)\n["scores2"] raw2 = MatMul (Q, K2)\n["scores"] raw = Add (raw1, raw2)',
+        '["scores1"] raw1 = MatMul (Q, K)\n["scores2"] raw2 = MatMul (Q, K2)\n["scores"] raw = Add (raw1, raw2)',
+      ],
+    ],
+  },
+  {
+    what: 'a product of queries and keys beside one whose keys are cached',
+    code: 'cache',
+    node: 'scores2',
+    says: "'past' beside other products",
+    change: [
+      ['(float[B, S, 8] x)', '(float[B, S, 8] x, float[B, 2, 4, P] past)'],
+      [
+        line('scores'),
+        `["scores1"] raw1 = MatMul (Q, K)
+         ["joined"] K2 = Concat <axis = -1> (past, K)
+         ["scores2"] raw2 = MatMul (Q, K2)
+         ["scores"] raw = Concat <axis = -1> (raw1, raw2)`,
+      ],
+      [
+        line('v_heads'),
+        `${line('v_heads').replace('V =', 'V0 =')}\n["all_values"] V = Concat <axis = 2> (V0, V0)`,
       ],
     ],
   },

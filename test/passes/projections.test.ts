@@ -239,8 +239,9 @@ describe('refused, with the reason and nothing written', () => {
       "weight-not-constant at 'q_proj': wanted a linear layer whose weight is stored, found a weight that 'w' computes",
     ],
     [
-      'keys that are weighed over tokens behind their projection',
+      'keys that are weighed over tokens, and not projected before',
       variant(ATTENTION, [
+        [line('k_proj'), '["k_proj"] k = Identity (x)'],
         ['  float scale', '  float[3, 2] "layers.0.attn.few.weight" = {...},\n  float scale'],
         [
           line('k_heads'),

@@ -156,6 +156,7 @@ function isOf(node: Node, weight: string): boolean {
 }
 
 /** True where somebody besides the product with values sees the probabilities. */
-function isMapShown({ probabilities, product }: WrittenOutCore): boolean {
+function isMapShown({ probabilities, product, joined }: WrittenOutCore): boolean {
+  if (joined) return false;
   return probabilities.isOutput || probabilities.readers.some((reader) => reader !== product);
 }
