@@ -62,11 +62,11 @@ export type Mode = 'duplicate' | 'split' | 'zero' | 'paper' | 'diffllama' | 'v2'
 
 /** What each mode asks for. */
 const MODES: Readonly<Record<Mode, RewriteSettings>> = {
-  duplicate: { normEps: EPSILON },
-  split: { splitHeads: true, normEps: EPSILON },
+  duplicate: {},
+  split: { splitHeads: true },
   zero: { init: 'zero', sublayerNorm: false },
-  paper: { preset: 'paper', normEps: EPSILON },
-  diffllama: { preset: 'diffllama', normEps: EPSILON },
+  paper: { preset: 'paper' },
+  diffllama: { preset: 'diffllama' },
   v2: { preset: 'v2' },
 };
 
@@ -89,6 +89,7 @@ export function rewriteRandom(random: RandomModel, mode: Mode): Rewritten {
     emit: plan.emit,
     mixInput,
     ...(chooses ? { sublayerNorm: norm } : {}),
+    ...(norm ? { normEps: EPSILON } : {}),
   };
   const file = parseModel(modelBytesOf(random), { name: 'random.onnx' });
   const model = load(file);
