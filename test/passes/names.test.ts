@@ -91,16 +91,3 @@ test('a constant of the user is not taken for one of diffx', async () => {
   const bytes = rewrittenBytes(rewriteText(text, { splitHeads: true })).read();
   expect(Object.keys(await runModel(bytes, { x }))).toEqual(['y']);
 });
-
-test('a model that has its own input of the name of the warm-up gets another', () => {
-  const text = variant(ATTENTION, [
-    ['(float[B, S, 8] x)', '(float[B, S, 8] x, float diff_attn_mix)'],
-    [line('scaled'), '["scaled"] S = Mul (raw, diff_attn_mix)'],
-  ]);
-  const output = rewriteModel(modelPath(textBytes(text)), { mixInput: true });
-  expect(output.model.graph.inputs.map(({ name }) => name)).toEqual([
-    'x',
-    'diff_attn_mix',
-    'diff_attn_mix_1',
-  ]);
-});
