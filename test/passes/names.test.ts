@@ -1,9 +1,9 @@
 /** Names that a rewrite adds, where the user's model has them already. */
-import { type RewriteFileSettings, rewriteModel, rewrittenBytes } from '../../src/api/rewrite';
+import { type RewriteFileSettings, rewrittenBytes } from '../../src/api/rewrite';
 import { checkInvariants } from '../../src/ir';
 import { ATTENTION, line, variant } from '../support/attention-text';
 import { randomFill } from '../support/fixtures';
-import { modelPath, rewriteText, textBytes } from '../support/models';
+import { rewriteText, textBytes } from '../support/models';
 import { expectClose, floatTensor, runModel } from '../support/run';
 
 const x = floatTensor([2, 3, 8], randomFill(5)('x', 48));
