@@ -5,7 +5,7 @@
  *     npm run coverage:models -- --only 'llama|t5'   of those whose names fit
  *     npm run coverage:models -- --json > all.json   as data
  *     npm run coverage:models -- --faults            only lines of exports that are not as they should be
- *     npm run coverage:models -- --jobs 1            threads (2)
+ *     npm run coverage:models -- --jobs 1            threads (2; with --ep 1, since native providers crash on several)
  *     npm run coverage:models -- --changed           of fixtures whose rewriting is not as fixtures/coverage.json has it
  *     npm run coverage:models -- --update            writes fixtures/coverage.json, docs/coverage.md and README.md
  *     npm run coverage:models -- --ep webgpu         what `diffx verify` says on an execution provider, cpu or another
@@ -41,7 +41,7 @@ const { values, positionals } = parseArgs({
     faults: { type: 'boolean', default: false },
     changed: { type: 'boolean', default: false },
     update: { type: 'boolean', default: false },
-    jobs: { type: 'string', default: '2' },
+    jobs: { type: 'string' },
     ep: { type: 'string' },
     modes: { type: 'string', default: MODES.join(',') },
   },
@@ -49,7 +49,7 @@ const { values, positionals } = parseArgs({
 
 async function measured(sources: readonly Source[]): Promise<ExportResult[]> {
   const progress = new Progress(sources.length);
-  const results = await measureAll(sources, Number(values.jobs), ({ name }) => progress.step(name));
+  const results = await measureAll(sources, Number(values.jobs ?? 2), ({ name }) => progress.step(name));
   progress.end();
   return results;
 }
@@ -90,7 +90,7 @@ async function proveThere(sources: readonly Source[], ep: string): Promise<void>
     const shown = !values.faults || proofFaults(result, refusals).length > 0;
     if (shown && !values.json) console.log(proofLines(result).join('\n'));
   };
-  const results = await proveAll(sources, { ep, modes }, Number(values.jobs), show);
+  const results = await proveAll(sources, { ep, modes }, Number(values.jobs ?? 1), show);
   progress.end();
   const faults = results.flatMap((result) => proofFaults(result, refusals));
   if (values.json) console.log(JSON.stringify({ ep, faults, exports: results }, undefined, 2));
