@@ -4,18 +4,57 @@ import { lambdaText } from './attentions';
 import { type LayerError, MARKS } from './charts';
 import { Drawing, Name, Section, scientific, Table } from './parts';
 
-function Legend({ names }: { names: readonly string[] }) {
+/** Numbers of each layer: a chart with its legend, where there is one, and the same as a table. */
+function ByLayer({
+  chart,
+  label,
+  paths,
+  series,
+  cell,
+}: {
+  chart: string | undefined;
+  label: string;
+  /** Of the layers, in order. */
+  paths: readonly string[];
+  /** What is shown of each layer. */
+  series: readonly string[];
+  /** One number of one layer, as text. */
+  cell: (index: number, series: string) => string;
+}) {
   return (
-    <ul class="legend" aria-label="legend">
-      {names.map((name, index) => (
-        <li>
-          <span class={`mark series-${(index % MARKS.length) + 1}`} aria-hidden="true">
-            {MARKS[index % MARKS.length]}
-          </span>{' '}
-          {name}
-        </li>
-      ))}
-    </ul>
+    <>
+      {chart !== undefined && (
+        <>
+          <ul class="legend" aria-label="legend">
+            {series.map((name, index) => (
+              <li>
+                <span class={`mark series-${(index % MARKS.length) + 1}`} aria-hidden="true">
+                  {MARKS[index % MARKS.length]}
+                </span>{' '}
+                {name}
+              </li>
+            ))}
+          </ul>
+          <Drawing svg={chart} label={label} />
+        </>
+      )}
+      <details>
+        <summary>As a table</summary>
+        <Table
+          caption={label}
+          columns={[
+            { title: 'layer', number: true, cell: (index) => index },
+            { title: 'path', cell: (index) => <Name of={paths[index] ?? ''} /> },
+            ...series.map((name) => ({
+              title: name,
+              number: true,
+              cell: (index: number) => cell(index, name),
+            })),
+          ]}
+          rows={paths.map((_, index) => index)}
+        />
+      </details>
+    </>
   );
 }
 
@@ -27,33 +66,21 @@ export function Lambdas({
   layers: readonly DifferentialLayer[];
   chart: string | undefined;
 }) {
+  const text = (layer: DifferentialLayer | undefined, series: string) => {
+    if (!layer) return '-';
+    if (series === 'lambda') return lambdaText(layer);
+    return layer.lambdaInit === null ? '-' : digits(layer.lambdaInit, 4);
+  };
   return (
     <Section id="lambda" title="Lambda">
-      {chart === undefined ? (
-        <p>Lambda depends on the input: it is one number for each token and head.</p>
-      ) : (
-        <>
-          <Legend names={['lambda', 'lambda_init']} />
-          <Drawing svg={chart} label="lambda and lambda_init by layer" />
-        </>
-      )}
-      <details>
-        <summary>As a table</summary>
-        <Table
-          caption="lambda by layer"
-          columns={[
-            { title: 'layer', number: true, cell: ({ index }) => index },
-            { title: 'path', cell: ({ layer }) => <Name of={layer.path} /> },
-            { title: 'lambda', number: true, cell: ({ layer }) => lambdaText(layer) },
-            {
-              title: 'lambda_init',
-              number: true,
-              cell: ({ layer }) => (layer.lambdaInit === null ? '-' : digits(layer.lambdaInit, 4)),
-            },
-          ]}
-          rows={layers.map((layer, index) => ({ layer, index }))}
-        />
-      </details>
+      {chart === undefined && <p>Lambda depends on the input: it is one number for each token and head.</p>}
+      <ByLayer
+        chart={chart}
+        label="lambda by layer"
+        paths={layers.map(({ path }) => path)}
+        series={['lambda', 'lambda_init']}
+        cell={(index, series) => text(layers[index], series)}
+      />
     </Section>
   );
 }
@@ -70,35 +97,20 @@ export function Errors({
   providers: readonly string[];
   chart: string | undefined;
 }) {
-  const of = (layer: string, provider: string) =>
+  const of = (layer: string | undefined, provider: string) =>
     errors.find((each) => each.layer === layer && each.provider === provider)?.error;
   return (
     <Section id="errors" title="Error of each layer">
       <p>
         What flows out of each layer, against differential attention of what flows in, computed in float64.
       </p>
-      {chart !== undefined && (
-        <>
-          <Legend names={providers} />
-          <Drawing svg={chart} label="largest error of each layer, by provider" />
-        </>
-      )}
-      <details>
-        <summary>As a table</summary>
-        <Table
-          caption="largest absolute error by layer"
-          columns={[
-            { title: 'layer', number: true, cell: ({ index }) => index },
-            { title: 'path', cell: ({ layer }) => <Name of={layer} /> },
-            ...providers.map((provider) => ({
-              title: provider,
-              number: true,
-              cell: ({ layer }: { layer: string }) => scientific(of(layer, provider)),
-            })),
-          ]}
-          rows={layers.map((layer, index) => ({ layer, index }))}
-        />
-      </details>
+      <ByLayer
+        chart={chart}
+        label="largest absolute error by layer"
+        paths={layers}
+        series={providers}
+        cell={(index, provider) => scientific(of(layers[index], provider))}
+      />
     </Section>
   );
 }
