@@ -1,4 +1,4 @@
-import type { Dataflow, LostView, Shapes, View } from '../analyse';
+import { type Dataflow, isDequantize, isQuantize, type LostView, type Shapes, type View } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { TensorProto } from '../onnx';
 import { fail } from './outcome';
@@ -29,7 +29,6 @@ const ELEMENTWISE = new Set([
   'Celu',
   'Clip',
   'Cos',
-  'DequantizeLinear',
   'Div',
   'Dropout',
   'Elu',
@@ -47,7 +46,6 @@ const ELEMENTWISE = new Set([
   'Mul',
   'Neg',
   'Pow',
-  'QuantizeLinear',
   'Reciprocal',
   'Relu',
   'Selu',
@@ -74,7 +72,8 @@ export function readBetween(
   dataflow: Dataflow,
   shapes: Shapes,
 ): Between {
-  const elementwise = node.domain === '' && ELEMENTWISE.has(node.opType);
+  const standard = node.domain === '' && ELEMENTWISE.has(node.opType);
+  const elementwise = standard || isQuantize(node) || isDequantize(node);
   const constants = node.inputs.flatMap((value, index) =>
     value && !views.has(value) ? [{ value, index }] : [],
   );

@@ -3,7 +3,8 @@ import type { Node, Value } from '../ir';
 import { dataTypeName, isFloatType, type TensorProto } from '../onnx';
 import { linearForm } from './linear-form';
 import type { Reason } from './outcome';
-import { type QuantizedProduct, type QuantizedWeights, quantizedProduct } from './quantized-projection';
+import type { QuantizedProduct, QuantizedWeights } from './quantized-parts';
+import { quantizedProduct } from './quantized-projection';
 import { positions, type StoredView, storedView, stridesOf, type WeightLayout } from './weight-layout';
 
 /** A linear layer with constant weights: the product, and the bias behind it where there is one. */
@@ -157,7 +158,8 @@ function describeQuantized(
   if (!weight || !shape) return undefined;
   const { inFeatures, outFeatures } = product;
   const view = projectionView(shape.slice(0, -1), outFeatures);
-  const bias = addedBias(product.output, view, dataflow, shapes);
+  const adds = product.quantized.parts.some(({ role }) => role === 'bias');
+  const bias = adds ? undefined : addedBias(product.output, view, dataflow, shapes);
   const rows = weight.layout === 'rows';
   return {
     ...product,

@@ -4,6 +4,8 @@ import {
   ancestors,
   dataInputs,
   followViews,
+  isDequantize,
+  isQuantize,
   isShapeReader,
   productsAheadOfMixes,
   productsBehindMixes,
@@ -74,7 +76,6 @@ const THROUGH_PROBABILITIES = new Set([
   'CastLike',
   'Clip',
   'Concat',
-  'DequantizeLinear',
   'Div',
   'Dropout',
   'Expand',
@@ -83,7 +84,6 @@ const THROUGH_PROBABILITIES = new Set([
   'Mul',
   'Not',
   'Pad',
-  'QuantizeLinear',
   'Reshape',
   'Slice',
   'Squeeze',
@@ -94,7 +94,8 @@ const THROUGH_PROBABILITIES = new Set([
 ]);
 
 function isElementwiseOrLayout(node: Node): boolean {
-  return node.domain === '' && THROUGH_PROBABILITIES.has(node.opType);
+  const standard = node.domain === '' && THROUGH_PROBABILITIES.has(node.opType);
+  return standard || isQuantize(node) || isDequantize(node);
 }
 
 export interface ScoreProduct {
