@@ -1,11 +1,22 @@
-import { type Dataflow, isDequantize, type Shapes } from '../analyse';
+import {
+  constantSource,
+  constantTensor,
+  type Dataflow,
+  elementCount,
+  frontAxis,
+  isDequantize,
+  isQuantize,
+  type Shapes,
+  tensorShape,
+} from '../analyse';
 import type { Node, Value } from '../ir';
 import type { QuantizedProduct } from './quantized-parts';
 import { integerLayer, type PartRole, part, perColumn, type QuantizedPart } from './quantized-parts';
 
 /** Stored numbers, and the scale and zero point that a DequantizeLinear has for them. */
 interface Dequantized {
-  readonly node: Node;
+  /** The DequantizeLinear, and a QuantizeLinear before it. */
+  readonly nodes: readonly Node[];
   readonly parts: readonly QuantizedPart[];
 }
 
@@ -25,13 +36,13 @@ export function dequantizedProduct(
   if (!input || !output || !holder || !isPlain(node) || !dataflow.dependsOnData(input)) return undefined;
   // Turned twice is as it was.
   const rows = (turn !== undefined) !== (node.int('transB') === 1);
-  const weight = dequantized(holder, rows ? 0 : 1, rows ? 'rows' : 'columns', WEIGHT, shapes);
-  const bias = node.is('Gemm') ? biasParts(node, shapes) : [];
+  const again = roundedAgain(holder);
+  const weight = dequantized(again.value, rows ? 0 : 1, rows ? 'rows' : 'columns', WEIGHT, shapes);
+  const bias = node.is('Gemm') ? biasOf(node, shapes) : NOTHING;
   const [numbers] = weight?.parts ?? [];
   if (!weight || !numbers || !bias) return undefined;
-  const between = [...(turn ? [turn] : []), ...bias.flatMap((each) => (each.node === node ? [] : each.node))];
-  const chain = [weight.node, ...new Set(between), node];
-  return integerLayer(node, input, output, chain, numbers, [...weight.parts, ...bias]);
+  const chain = [...weight.nodes, ...again.nodes, ...(turn ? [turn] : []), ...bias.nodes, node];
+  return integerLayer(node, input, output, chain, numbers, [...weight.parts, ...bias.parts]);
 }
 
 /** A MatMul, or a Gemm that only multiplies and adds. */
@@ -42,22 +53,25 @@ function isPlain(node: Node): boolean {
 
 const WEIGHT = ['weight', 'scale', 'zero_point'] as const;
 
+const NOTHING: Dequantized = { nodes: [], parts: [] };
+
 const BIAS = ['bias', 'bias_scale', 'bias_zero_point'] as const;
 
 /** What the third input of a Gemm is stored in, none where there is none; undefined where it is anything else. */
-function biasParts(node: Node, shapes: Shapes): readonly QuantizedPart[] | undefined {
+function biasOf(node: Node, shapes: Shapes): Dequantized | undefined {
   const value = node.inputs[2];
-  if (!value) return [];
+  if (!value) return NOTHING;
   const shape = shapes.shape(value);
   const axis = (shape?.length ?? 0) - 1;
   // One number for all columns, or a number for each row, is no bias of columns; see `integerLayer` for how many there are.
   if (axis < 0 || !shape?.slice(0, -1).every((size) => size.value === 1)) return undefined;
   const stored = part(node, 2, 'bias', 'columns');
-  return stored ? [stored] : dequantized(value, axis, 'columns', BIAS, shapes)?.parts;
+  return stored ? { nodes: [], parts: [stored] } : dequantized(value, axis, 'columns', BIAS, shapes);
 }
 
 /**
- * Reads DequantizeLinear(numbers, scale, zero), with a scale for all or one for each column.
+ * Reads DequantizeLinear(numbers, scale, zero), with a scale for all or one for each column; the numbers are stored, or
+ * QuantizeLinear(floats, scale, zero).
  * @param axis of the columns in the numbers
  */
 function dequantized(
@@ -74,11 +88,47 @@ function dequantized(
   const perAxis =
     shapes.shape(node.inputs[1])?.length === 1 && shapes.shape(node.inputs[1])?.[0]?.value !== 1;
   if (perAxis && own !== axis && own !== axis - rank) return undefined;
-  const stored = part(node, 0, numbers, layout);
+  const rounding = roundingBefore(node, own, rank);
+  const stored = part(rounding ?? node, 0, numbers, layout);
   const scale = perColumn(node, 1, scales);
   const zeroPoint = node.inputs[2] ? perColumn(node, 2, zeros) : undefined;
   if (!stored || !scale || (node.inputs[2] && !zeroPoint)) return undefined;
-  return { node, parts: [stored, scale, ...(zeroPoint ? [zeroPoint] : [])] };
+  const twin = rounding ? { twin: rounding } : {};
+  const told = [scale, ...(zeroPoint ? [zeroPoint] : [])].map((each) => ({ ...each, ...twin }));
+  return { nodes: [...(rounding ? [rounding] : []), node], parts: [stored, ...told] };
+}
+
+/** What is rounded once more by one number for all, as a weight is where a second layer reads it by another name. */
+function roundedAgain(start: Value): { readonly value: Value; readonly nodes: readonly Node[] } {
+  const nodes: Node[] = [];
+  let value = start;
+  for (let node = value.producer; node; node = value.producer) {
+    const before = isDequantize(node) ? node.inputs[0]?.producer : undefined;
+    const pair =
+      before && isQuantize(before) && [before, node].every(roundsAlike) ? [before, node] : undefined;
+    const [first, ...rest] = node.is('Identity') ? [node] : (pair ?? []);
+    const source = first?.inputs[0];
+    if (!first || !source || constantTensor(source)) break;
+    nodes.unshift(first, ...rest);
+    value = source;
+  }
+  return { value, nodes };
+}
+
+/** True where scale and zero point are one number for all. */
+function roundsAlike({ inputs }: Node): boolean {
+  const told = inputs.slice(1).map((value) => value && constantTensor(value));
+  return told.every((tensor) => tensor && elementCount(tensorShape(tensor)) === 1);
+}
+
+/** A QuantizeLinear of floats that rounds as its DequantizeLinear reads. */
+function roundingBefore(node: Node, axis: number, rank: number): Node | undefined {
+  const before = node.inputs[0]?.producer;
+  if (!before || !isQuantize(before) || before.int('block_size')) return undefined;
+  const source = (value: Value | undefined) => value && constantSource(value);
+  const told = [1, 2].every((index) => source(before.inputs[index]) === source(node.inputs[index]));
+  const same = frontAxis(before.int('axis') ?? 1, rank) === frontAxis(axis, rank);
+  return told && same ? before : undefined;
 }
 
 /** A Transpose of a matrix. */

@@ -20,6 +20,8 @@ export interface QuantizedPart {
   /** The node that reads it, and where. */
   readonly node: Node;
   readonly index: number;
+  /** Another node that reads it at the same place: what a QuantizeLinear rounds by, its DequantizeLinear is told as well. */
+  readonly twin?: Node;
   readonly value: Value;
   readonly tensor: TensorProto;
   readonly layout: ColumnLayout;
@@ -27,11 +29,14 @@ export interface QuantizedPart {
 
 /** A linear layer whose weight is quantized: operators with stored tensors, to be copied as they are. */
 export interface QuantizedWeights {
-  /** `integer`: one number for each weight; `blocks`: packed numbers with a scale for each block of a row. */
-  readonly format: 'integer' | 'blocks';
-  /** Bits of a stored number. */
+  /**
+   * `integer`: one number for each weight; `blocks`: packed numbers with a scale for each block of a row; `rounded`: floats
+   * that are rounded as they are read, as training for quantization has them.
+   */
+  readonly format: 'integer' | 'blocks' | 'rounded';
+  /** Bits of a number. */
   readonly bits: number;
-  /** True where stored numbers are signed. */
+  /** True where numbers are signed. */
   readonly signed: boolean;
   /** Numbers that share a scale along a row, for `blocks`. */
   readonly blockSize: number | undefined;
@@ -71,11 +76,9 @@ export function perColumn(node: Node, index: number, role: PartRole): QuantizedP
   return found && count > 1 ? { ...found, layout: 'rows' } : found;
 }
 
-function isSigned(tensor: TensorProto): boolean {
-  return tensor.dataType === DataType.INT8 || tensor.dataType === DataType.INT4;
-}
+const BYTES = new Set<number>([DataType.INT8, DataType.UINT8]);
 
-/** A layer whose weight is a matrix of bytes; undefined where its parts do not fit together. */
+/** A layer whose weight is a matrix of bytes, or of floats that a zero point of a byte is added to; undefined where its parts do not fit together. */
 export function integerLayer(
   node: Node,
   input: Value,
@@ -86,12 +89,14 @@ export function integerLayer(
 ): QuantizedProduct | undefined {
   const [first, second] = tensorShape(weight.tensor);
   const [inFeatures, outFeatures] = weight.layout === 'rows' ? [second, first] : [first, second];
-  const bytes = weight.tensor.dataType === DataType.INT8 || weight.tensor.dataType === DataType.UINT8;
+  const rounded = isFloatType(weight.tensor.dataType);
+  const zeroPoint = parts.find(({ role }) => role === 'zero_point')?.tensor;
+  const type = (rounded ? zeroPoint : weight.tensor)?.dataType ?? 0;
   if (
     inFeatures === undefined ||
     outFeatures === undefined ||
     tensorShape(weight.tensor).length !== 2 ||
-    !bytes
+    !BYTES.has(type)
   )
     return undefined;
   const uneven = parts.some(
@@ -99,7 +104,8 @@ export function integerLayer(
       each !== weight && each.layout !== 'shared' && elementCount(tensorShape(each.tensor)) !== outFeatures,
   );
   if (uneven) return undefined;
-  const signed = isSigned(weight.tensor);
-  const quantized = { format: 'integer', bits: 8, signed, blockSize: undefined, chain, parts } as const;
+  const signed = type === DataType.INT8;
+  const format = rounded ? 'rounded' : 'integer';
+  const quantized = { format, bits: 8, signed, blockSize: undefined, chain, parts } as const;
   return { node, input, output, inFeatures, outFeatures, quantized };
 }

@@ -3,7 +3,7 @@ import type { Model } from '../ir';
 import type { Projection } from '../match/projection';
 import type { PartRole, QuantizedPart, QuantizedWeights } from '../match/quantized-parts';
 import { type ByteRange, byteSize, computedBytes, DataType, memoryBytes, type TensorProto } from '../onnx';
-import { decodeFloats, encodeFloats, isFloatType } from '../onnx/floats';
+import { decodeFloats, encodeFloats, type FloatType, isFloatType } from '../onnx/floats';
 import { pickColumns } from './columns';
 import type { UnplacedParameter } from './parameters';
 import { makeTensor } from './tensors';
@@ -111,8 +111,9 @@ export function quantizedParts(
       case 'weight': {
         const level = (x: number) =>
           Math.max(-steps - 1, Math.min(steps, Math.round(x / scale))) + zeroOf(quantized, middle);
-        const data =
-          quantized.format === 'blocks'
+        const data = isFloatType(type)
+          ? floatsOf(projection, part, columns, type, numbers)
+          : quantized.format === 'blocks'
             ? packRows(projection, quantized, columns, numbers, level)
             : part.layout === 'rows'
               ? levels(columns * projection.inFeatures, numbers, level)
@@ -175,6 +176,29 @@ function zeroOf(quantized: QuantizedWeights, middle: number): number {
 function levels(count: number, numbers: Iterable<Float32Array>, level: (x: number) => number): ByteRange {
   return computedBytes(count, function* () {
     for (const chunk of numbers) yield Uint8Array.from(chunk, level);
+  });
+}
+
+/** [columns, in] as floats, in this order or as [in, columns]. */
+function floatsOf(
+  { inFeatures }: Projection,
+  { layout }: QuantizedPart,
+  columns: number,
+  type: FloatType,
+  numbers: Iterable<Float32Array>,
+): ByteRange {
+  const count = columns * inFeatures;
+  return computedBytes(byteSize(type, count) ?? 0, () => {
+    const floats = new Float32Array(count);
+    let at = 0;
+    for (const chunk of numbers) {
+      for (const x of chunk) {
+        const turned = (at % inFeatures) * columns + Math.floor(at / inFeatures);
+        floats[layout === 'rows' ? at : turned] = x;
+        at++;
+      }
+    }
+    return [encodeFloats(type, floats)];
   });
 }
 

@@ -59,7 +59,9 @@ function projectQuantized(
   let result: Value | undefined;
   for (const node of quantized.chain) {
     const inputs = node.inputs.map((input, index) => {
-      const part = quantized.parts.find((each) => each.node === node && each.index === index);
+      const part = quantized.parts.find(
+        (each) => (each.node === node || each.twin === node) && each.index === index,
+      );
       return part
         ? parameters.get(`${name}.${partName(part.role)}`)
         : input && (standIns.get(input) ?? input);

@@ -110,6 +110,43 @@ function cached(domain: string, past = rounded('past', 'past_key', 'earlier', do
   ]);
 }
 
+/** Floats that are rounded as they are read, as after training for quantization: column by column, by the scales given. */
+function trained(domain: string, read = 'scales'): string {
+  return variant(ATTENTION, [
+    [
+      line('q_proj'),
+      `["other"] others = Neg (scales)
+       ["round"] wq = ${domain}QuantizeLinear <axis: int = 1> (${Q}, scales, zeros)
+       ["widen"] wide = ${domain}DequantizeLinear <axis: int = 1> (wq, ${read}, zeros)
+       ${rounded('x', 'x', 'x2', domain)}
+       ["q_proj"] q2 = MatMul (x2, wide)
+       ${rounded('q', 'q2', 'q', domain)}`,
+    ],
+    [
+      '  float scale',
+      `  float[8] scales = {${[1, 2, 1, 2, 1, 2, 1, 3].map((each) => each / 128)}},
+       int8[8] zeros = {0, 0, 0, 0, 0, 0, 0, 0}, ${STEP}`,
+    ],
+  ]);
+}
+
+/** A stored weight that is rounded once more behind an Identity, as where several layers of a model share one. */
+function again(domain: string): string {
+  return variant(ATTENTION, [
+    [
+      line('q_proj'),
+      `["widen"] wide = ${domain}DequantizeLinear (q_stored, step, middle)
+       ["same"] same = Identity (wide)
+       ${rounded('again', 'same', 'twice', domain)}
+       ${rounded('x', 'x', 'x2', domain)}
+       ["q_proj"] q2 = MatMul (x2, twice)
+       ${rounded('q', 'q2', 'q', domain)}`,
+    ],
+    [`  float[8, 8] ${Q} = {...},\n`, '  uint8[8, 8] q_stored = {...},\n'],
+    ['  float scale', `  ${STEP}`],
+  ]);
+}
+
 const STANDARD = '';
 const CONTRIB = 'com.microsoft.';
 
@@ -127,6 +164,9 @@ const forms: readonly (readonly [what: string, text: string])[] = [
   ['a cache', cached(STANDARD)],
   ['a cache of com.microsoft', cached(CONTRIB)],
   ['a cache of 16 bits', wide(cached(CONTRIB))],
+  ['floats rounded as they are read', trained(STANDARD)],
+  ['floats rounded by com.microsoft', trained(CONTRIB)],
+  ['a weight that is rounded twice', again(STANDARD)],
 ];
 
 const SETTINGS: readonly RewriteFileSettings[] = [
@@ -195,6 +235,15 @@ describe('a second Gemm', () => {
   });
 });
 
+test('floats that are rounded as they are read are floats in the second projection as well', () => {
+  const { model } = rewriteText(trained(STANDARD));
+  const weight = model.graph.values.get('layers.0.attn.q2_proj.weight')?.initializer;
+  const numbers = decodeFloats(1, stored(model, 'layers.0.attn.q2_proj.weight'));
+  expect(weight?.dims.map(Number)).toEqual([8, 8]);
+  expect(Math.max(...numbers.map(Math.abs))).toBeGreaterThan(0.3);
+  expect(Math.max(...numbers.map(Math.abs))).toBeLessThanOrEqual(1 / Math.sqrt(8));
+});
+
 test('packed biases: each side has the numbers of its own columns', () => {
   const { model } = rewriteModel(modelPath(textBytes(packed(STANDARD, COLUMNS), levels)), { init: 'mirror' });
   const whole = stored(model, 'bias_stored');
@@ -223,6 +272,7 @@ describe('refused, with the reason', () => {
         .replace('"q_scales", "q_m', 'halves, "q_m'),
       'weight-not-constant',
     ],
+    ['floats that are rounded and read by other scales', trained(STANDARD, 'others'), 'weight-not-constant'],
     [
       'a packed bias whose scale is computed',
       packed(STANDARD, COLUMNS)
