@@ -10,8 +10,14 @@ import {
   tensorShape,
 } from '../analyse';
 import type { Node, Value } from '../ir';
-import type { QuantizedProduct } from './quantized-parts';
-import { integerLayer, type PartRole, part, perColumn, type QuantizedPart } from './quantized-parts';
+import {
+  integerLayer,
+  type PartRole,
+  part,
+  perColumn,
+  type QuantizedPart,
+  type QuantizedProduct,
+} from './quantized-parts';
 
 /** Stored numbers, and the scale and zero point that a DequantizeLinear has for them. */
 interface Dequantized {
@@ -47,8 +53,9 @@ export function dequantizedProduct(
 
 /** A MatMul, or a Gemm that only multiplies and adds. */
 function isPlain(node: Node): boolean {
-  const unscaled = ['alpha', 'beta'].every((name) => (node.float(name) ?? 1) === 1);
-  return node.is('MatMul') || (unscaled && node.int('transA') !== 1);
+  const factors = node.inputs[2] ? ['alpha', 'beta'] : ['alpha'];
+  const scaled = factors.some((name) => (node.float(name) ?? 1) !== 1);
+  return node.is('MatMul') || (!scaled && node.int('transA') !== 1);
 }
 
 const WEIGHT = ['weight', 'scale', 'zero_point'] as const;

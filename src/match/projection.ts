@@ -60,6 +60,12 @@ interface Refused {
   readonly refused: Omit<Reason, 'node'>;
 }
 
+const SCALED: Refused['refused'] = {
+  code: 'projection-form',
+  wanted: 'x W + b',
+  found: 'a product with transposed or scaled operands',
+};
+
 const known = new WeakMap<Shapes, Map<Node, Projection | Refused | undefined>>();
 
 function layerAt(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | Refused | undefined {
@@ -97,6 +103,7 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
   const stored = storedView(form.weight, dataflow, shapes);
   if (!stored) {
     if (!form.weight.producer) return undefined;
+    if (form.scaled) return { refused: SCALED };
     const found = `a weight that '${form.weight.producer.label}' computes`;
     return {
       refused: { code: 'weight-not-constant', wanted: 'a linear layer whose weight is stored', found },
@@ -114,8 +121,7 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
     ? termBias(node, gemmTerm, form.outFeatures, dataflow, shapes)
     : addedBias(output, form.view, dataflow, shapes);
   if (!layout || form.scaled || (gemmTerm && !bias)) {
-    const found = 'a product with transposed or scaled operands';
-    return { refused: { code: 'projection-form', wanted: 'x W + b', found } };
+    return { refused: SCALED };
   }
   const behind = bias && bias.node !== node ? bias.node.outputs[0] : output;
   return {

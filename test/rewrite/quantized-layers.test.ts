@@ -264,7 +264,7 @@ test('a doubled cache holds each component as it was rounded', () => {
 
 describe('refused, with the reason', () => {
   const refused: readonly (readonly [what: string, text: string, reason: string])[] = [
-    ['a Gemm that scales its sums', gemm(STANDARD, 'alpha: float = 0.5'), 'weight-not-constant'],
+    ['a Gemm that scales its sums', gemm(STANDARD, 'alpha: float = 0.5'), 'projection-form'],
     [
       'a weight whose scale is computed',
       gemm(STANDARD)
