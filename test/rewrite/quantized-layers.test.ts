@@ -147,6 +147,15 @@ function again(domain: string): string {
   ]);
 }
 
+/** The same where what is kept from run to run is what was rounded. */
+function cachedRounded(domain: string): string {
+  const dequantize = `["past_dq"] earlier = ${domain}DequantizeLinear (past_key, step, middle)`;
+  return variant(cached(domain, dequantize), [
+    ['float[B, 2, P, 4] past_key', 'uint8[B, 2, P, 4] past_key'],
+    ['float[B, 2, T, 4] present_key', 'uint8[B, 2, T, 4] present_key_q'],
+  ]);
+}
+
 const STANDARD = '';
 const CONTRIB = 'com.microsoft.';
 
@@ -163,6 +172,7 @@ const forms: readonly (readonly [what: string, text: string])[] = [
   ['a packed bias, 16 bits between layers', wide(packed(CONTRIB, '0.0078125'))],
   ['a cache', cached(STANDARD)],
   ['a cache of com.microsoft', cached(CONTRIB)],
+  ['a cache that is kept in 8 bits', cachedRounded(STANDARD)],
   ['a cache of 16 bits', wide(cached(CONTRIB))],
   ['floats rounded as they are read', trained(STANDARD)],
   ['floats rounded by com.microsoft', trained(CONTRIB)],
