@@ -101,6 +101,10 @@ function readNumbers(tensor: TensorProto, model: Model): number[] | undefined {
       return read(1, (at) => view.getUint8(at));
     case DataType.INT8:
       return read(1, (at) => view.getInt8(at));
+    case DataType.UINT16:
+      return read(2, (at) => view.getUint16(at, true));
+    case DataType.INT16:
+      return read(2, (at) => view.getInt16(at, true));
     default:
       return undefined;
   }

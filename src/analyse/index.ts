@@ -13,6 +13,7 @@ export { einsumTerms } from './einsum';
 export { frontAxis } from './facts';
 export { type ActivationProduct, activationProduct } from './products';
 export { followViews, isLayout, type LostView } from './provenance';
+export { isDequantize, isQuantize } from './quantizers';
 export { Shapes } from './shapes';
 export { type SoftmaxForm, softmaxAxis, softmaxForm } from './softmax';
 export { isLinearMix, productsAheadOfMixes, productsBehindMixes } from './talking-heads';

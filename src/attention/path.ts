@@ -1,4 +1,4 @@
-import { constantSource } from '../analyse';
+import { constantSource, isDequantize } from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Projection } from '../match/projection';
 import { type AttentionSite, projectedSides } from './site';
@@ -78,7 +78,8 @@ function withoutCalls(path: string): string {
 function parameterBehind(value: Value): Value {
   const source = constantSource(value);
   const node = source.producer;
-  const inner = node?.is('Transpose', 'Cast', 'DequantizeLinear') ? node.inputs[0] : undefined;
+  const through = node && (node.is('Transpose', 'Cast') || isDequantize(node));
+  const inner = through ? node.inputs[0] : undefined;
   return inner ? parameterBehind(inner) : source;
 }
 

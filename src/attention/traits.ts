@@ -1,4 +1,12 @@
-import { ancestors, type Dataflow, dataInputs, descendants, isShapeReader, smallConstant } from '../analyse';
+import {
+  ancestors,
+  type Dataflow,
+  dataInputs,
+  descendants,
+  isDequantize,
+  isQuantize,
+  smallConstant,
+} from '../analyse';
 import type { Node, Value } from '../ir';
 import type { Analysis } from '../match/context';
 import { type FedKeys, isProjected } from '../match/fed-keys';
@@ -102,15 +110,12 @@ function isFed(value: Value): boolean {
   return fedName(value) !== undefined;
 }
 
-/** The graph input behind a value, through layout and casts only. */
+/** The graph input behind a value, through layout, casts and quantization only. */
 function fedName(value: Value): string | undefined {
   const node = value.producer;
   if (!node) return value.isInput ? value.name : undefined;
-  if (
-    isShapeReader(node) ||
-    !node.is('Cast', 'Identity', 'Reshape', 'Transpose', 'Unsqueeze', 'Squeeze', 'Slice')
-  )
-    return undefined;
+  const moves = node.is('Cast', 'Identity', 'Reshape', 'Transpose', 'Unsqueeze', 'Squeeze', 'Slice');
+  if (!moves && !isQuantize(node) && !isDequantize(node)) return undefined;
   const [first] = dataInputs(node);
   return first && fedName(first);
 }

@@ -1,6 +1,14 @@
-import type { Dataflow, LostView, Shapes, View } from '../analyse';
+import {
+  type Dataflow,
+  frontAxis,
+  isDequantize,
+  isQuantize,
+  type LostView,
+  type Shapes,
+  type View,
+} from '../analyse';
 import type { Node, Value } from '../ir';
-import type { TensorProto } from '../onnx';
+import { DataType, type TensorProto } from '../onnx';
 import { fail } from './outcome';
 import { isScalarConstant, type Projection } from './projection';
 import { storedView, stridesOf, type WeightLayout } from './weight-layout';
@@ -18,6 +26,15 @@ export interface PerColumn {
   /** Where the number of each column stands. */
   readonly layout: WeightLayout;
   readonly castTo: number | undefined;
+  /** What stands between the numbers and the operator where they are stored quantized. */
+  readonly dequantize: Dequantize | undefined;
+}
+
+/** A DequantizeLinear of a constant, with a scale for all columns or one for each. */
+export interface Dequantize {
+  readonly node: Node;
+  /** Its scale and zero point, where they hold a number for each column. */
+  readonly perColumn: readonly PerColumn[];
 }
 
 /** Operators that compute each element from that element alone, and from constants. */
@@ -29,7 +46,6 @@ const ELEMENTWISE = new Set([
   'Celu',
   'Clip',
   'Cos',
-  'DequantizeLinear',
   'Div',
   'Dropout',
   'Elu',
@@ -47,7 +63,6 @@ const ELEMENTWISE = new Set([
   'Mul',
   'Neg',
   'Pow',
-  'QuantizeLinear',
   'Reciprocal',
   'Relu',
   'Selu',
@@ -74,7 +89,8 @@ export function readBetween(
   dataflow: Dataflow,
   shapes: Shapes,
 ): Between {
-  const elementwise = node.domain === '' && ELEMENTWISE.has(node.opType);
+  const standard = node.domain === '' && ELEMENTWISE.has(node.opType);
+  const elementwise = standard || isQuantize(node) || isDequantize(node);
   const constants = node.inputs.flatMap((value, index) =>
     value && !views.has(value) ? [{ value, index }] : [],
   );
@@ -109,6 +125,7 @@ function columnAxis(node: Node, { outFeatures }: Projection, views: Views): numb
   return undefined;
 }
 
+/** The numbers of the columns in a constant operand: stored as the operator reads them, or quantized. */
 function columnNumbers(
   node: Node,
   value: Value,
@@ -118,15 +135,58 @@ function columnNumbers(
   shapes: Shapes,
 ): PerColumn | undefined {
   const shape = shapes.shape(value);
-  const stored = storedView(value, dataflow, shapes);
-  if (!shape || !stored) return undefined;
+  if (!shape) return undefined;
   const normalises = node.is('BatchNormalization');
   const rank = shapes.shape(node.inputs[0])?.length ?? 0;
   const own = normalises ? 0 : shape.length + axis;
   const fits = normalises ? axis + rank === 1 && shape.length === 1 : node.is(...BROADCASTING);
   const single = shape.every((size, at) => at === own || size.value === 1);
-  const columns = fits && single && own >= 0 ? stridesOf(stored, [own]) : undefined;
+  if (!fits || !single || own < 0) return undefined;
+  const reader = value.producer && isDequantize(value.producer) ? value.producer : undefined;
+  if (!reader) return along(value, own, index, dataflow, shapes);
+  const dequantize = readDequantize(reader, own, shape.length, dataflow, shapes);
+  const stored = reader.inputs[0] && along(reader.inputs[0], own, index, dataflow, shapes);
+  const whole = STORED_WHOLE.has(stored?.tensor.dataType ?? 0);
+  return stored && whole && dequantize ? { ...stored, dequantize } : undefined;
+}
+
+/** What is stored of a constant along one of its axes. */
+function along(
+  value: Value,
+  axis: number,
+  index: number,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): PerColumn | undefined {
+  const stored = storedView(value, dataflow, shapes);
+  const columns = stored && stridesOf(stored, [axis]);
   if (!columns) return undefined;
   const layout = { offset: stored.view.offset, columns, row: [] };
-  return { index, tensor: stored.tensor, layout, castTo: stored.castTo };
+  return { index, tensor: stored.tensor, layout, castTo: stored.castTo, dequantize: undefined };
+}
+
+/** Types of which no number shares a byte with another. */
+const STORED_WHOLE = new Set<number>([
+  DataType.INT8,
+  DataType.UINT8,
+  DataType.INT16,
+  DataType.UINT16,
+  DataType.INT32,
+]);
+
+function readDequantize(
+  node: Node,
+  axis: number,
+  rank: number,
+  dataflow: Dataflow,
+  shapes: Shapes,
+): Dequantize | undefined {
+  const own = frontAxis(node.int('axis') ?? 1, rank);
+  const read = node.inputs.flatMap((value, index) =>
+    value && index > 0 && !isScalarConstant(value, shapes) ? [{ value, index }] : [],
+  );
+  const perColumn = read.map(({ value, index }) => along(value, 0, index, dataflow, shapes));
+  const known = perColumn.every((each) => each !== undefined);
+  if (!known || node.int('block_size') || (read.length > 0 && own !== axis)) return undefined;
+  return { node, perColumn };
 }

@@ -3,7 +3,8 @@ import type { Node, Value } from '../ir';
 import { dataTypeName, isFloatType, type TensorProto } from '../onnx';
 import { linearForm } from './linear-form';
 import type { Reason } from './outcome';
-import { type QuantizedProduct, type QuantizedWeights, quantizedProduct } from './quantized-projection';
+import type { QuantizedProduct, QuantizedWeights } from './quantized-parts';
+import { quantizedProduct } from './quantized-projection';
 import { positions, type StoredView, storedView, stridesOf, type WeightLayout } from './weight-layout';
 
 /** A linear layer with constant weights: the product, and the bias behind it where there is one. */
@@ -59,6 +60,12 @@ interface Refused {
   readonly refused: Omit<Reason, 'node'>;
 }
 
+const SCALED: Refused['refused'] = {
+  code: 'projection-form',
+  wanted: 'x W + b',
+  found: 'a product with transposed or scaled operands',
+};
+
 const known = new WeakMap<Shapes, Map<Node, Projection | Refused | undefined>>();
 
 function layerAt(node: Node, dataflow: Dataflow, shapes: Shapes): Projection | Refused | undefined {
@@ -96,6 +103,7 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
   const stored = storedView(form.weight, dataflow, shapes);
   if (!stored) {
     if (!form.weight.producer) return undefined;
+    if (form.scaled) return { refused: SCALED };
     const found = `a weight that '${form.weight.producer.label}' computes`;
     return {
       refused: { code: 'weight-not-constant', wanted: 'a linear layer whose weight is stored', found },
@@ -113,8 +121,7 @@ function readLayer(node: Node, dataflow: Dataflow, shapes: Shapes): Projection |
     ? termBias(node, gemmTerm, form.outFeatures, dataflow, shapes)
     : addedBias(output, form.view, dataflow, shapes);
   if (!layout || form.scaled || (gemmTerm && !bias)) {
-    const found = 'a product with transposed or scaled operands';
-    return { refused: { code: 'projection-form', wanted: 'x W + b', found } };
+    return { refused: SCALED };
   }
   const behind = bias && bias.node !== node ? bias.node.outputs[0] : output;
   return {
@@ -157,7 +164,8 @@ function describeQuantized(
   if (!weight || !shape) return undefined;
   const { inFeatures, outFeatures } = product;
   const view = projectionView(shape.slice(0, -1), outFeatures);
-  const bias = addedBias(product.output, view, dataflow, shapes);
+  const adds = product.quantized.parts.some(({ role }) => role === 'bias');
+  const bias = adds ? undefined : addedBias(product.output, view, dataflow, shapes);
   const rows = weight.layout === 'rows';
   return {
     ...product,

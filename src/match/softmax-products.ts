@@ -5,6 +5,8 @@ import {
   dataInputs,
   followViews,
   inOrder,
+  isDequantize,
+  isQuantize,
   isShapeReader,
   productsAheadOfMixes,
   productsBehindMixes,
@@ -132,7 +134,6 @@ const THROUGH_PROBABILITIES = new Set([
   'CastLike',
   'Clip',
   'Concat',
-  'DequantizeLinear',
   'Div',
   'Dropout',
   'Expand',
@@ -149,7 +150,6 @@ const THROUGH_PROBABILITIES = new Set([
   'Not',
   'Pad',
   'Pow',
-  'QuantizeLinear',
   'Reciprocal',
   'ReduceMean',
   'ReduceSum',
@@ -171,7 +171,8 @@ const THROUGH_PROBABILITIES = new Set([
 ]);
 
 function isElementwiseOrLayout(node: Node): boolean {
-  return node.domain === '' && THROUGH_PROBABILITIES.has(node.opType);
+  const standard = node.domain === '' && THROUGH_PROBABILITIES.has(node.opType);
+  return standard || isQuantize(node) || isDequantize(node);
 }
 
 export interface ScoreProduct {

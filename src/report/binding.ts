@@ -1,6 +1,7 @@
 import type { Atom, LostView, View } from '../analyse';
 import { axisSize } from '../analyse';
 import { type AttentionSite, isProjected } from '../attention/site';
+import type { Projection } from '../match/projection';
 import type { Binding, BoundSide } from './inspection';
 
 /** How the parts of an attention were bound, in names of the user's model. */
@@ -36,7 +37,7 @@ function describeSide(side: AttentionSite['key']): BoundSide {
     operator: projection?.node.operator ?? null,
     input: projection?.input.name ?? side.separated.name,
     weight: projection?.weight.name ?? null,
-    bias: projection?.bias?.value.name ?? null,
+    bias: projection ? biasName(projection) : null,
     inFeatures: projection?.inFeatures ?? null,
     outFeatures: projection?.outFeatures ?? null,
     beside: isProjected(side)
@@ -53,6 +54,12 @@ function describeSide(side: AttentionSite['key']): BoundSide {
     operand: side.operand.name,
     layout: describeView(side.operandView),
   };
+}
+
+/** The bias as the product reads it: of its own, or added behind it. */
+function biasName({ bias, quantized }: Projection): string | null {
+  const part = quantized?.parts.find(({ role }) => role === 'bias');
+  return part?.value.name ?? bias?.value.name ?? null;
 }
 
 /** A view as `[batch, 4:8, sequence, 8:1]`: leading axes by their size, columns as size:stride. */

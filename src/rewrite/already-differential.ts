@@ -1,4 +1,4 @@
-import { Dataflow, dataInputs } from '../analyse';
+import { Dataflow, dataInputs, isDequantize, isQuantize } from '../analyse';
 import { DOMAIN, METADATA } from '../attention/record';
 import { errors } from '../errors';
 import type { Graph, Model, Node, Value } from '../ir';
@@ -29,7 +29,7 @@ function findDifference(graph: Graph, dataflow: Dataflow): Node | undefined {
   return graph.nodes.find((node) => {
     if (!node.is('Sub')) return false;
     const [left, right] = node.inputs;
-    const product = right?.producer;
+    const product = right && unrounded(right);
     if (!left || !right || !product?.is('Mul') || product.graph !== graph) return false;
     const maps =
       softmaxBehind(left) !== undefined &&
@@ -57,6 +57,17 @@ const LAYOUT = [
   'Unsqueeze',
 ];
 
+function movesOrRounds(node: Node): boolean {
+  return node.is(...LAYOUT) || isQuantize(node) || isDequantize(node);
+}
+
+/** The node that gives a value, before it is quantized. */
+function unrounded({ producer }: Value): Node | undefined {
+  const source =
+    producer && (isQuantize(producer) || isDequantize(producer)) ? producer.inputs[0] : undefined;
+  return source ? unrounded(source) : producer;
+}
+
 /** What an attended value was made with: its softmax, or the query of its attention operator. */
 function attentionBehind(start: Value, dataflow: Dataflow): Value | undefined {
   let value: Value | undefined = start;
@@ -65,7 +76,7 @@ function attentionBehind(start: Value, dataflow: Dataflow): Value | undefined {
     if (!node) return undefined;
     if (node.opType === 'Attention' || node.opType === 'MultiHeadAttention') return node.inputs[0];
     if (node.is('MatMul')) return softmaxBehind(node.inputs[0]);
-    if (!node.is(...LAYOUT)) return undefined;
+    if (!movesOrRounds(node)) return undefined;
     value = node.inputs.find((input) => dataflow.dependsOnData(input));
   }
   return undefined;
@@ -79,7 +90,7 @@ function softmaxBehind(start: Value | undefined): Value | undefined {
     seen.add(value);
     const node = value.producer;
     if (node?.is('Softmax')) return node.outputs[0];
-    if (node?.is('Where', 'Dropout', ...LAYOUT)) open.push(...dataInputs(node));
+    if (node && (node.is('Where', 'Dropout') || movesOrRounds(node))) open.push(...dataInputs(node));
   }
   return undefined;
 }

@@ -43,21 +43,43 @@ function standIn(value: Value, standIns: ReadonlyMap<Value, Value>): Value | und
   return found ?? (node && isLayout(node) && source ? standIn(source, standIns) : undefined);
 }
 
-/** The numbers of the columns of a side, as a vector that broadcasts against them. */
+/** The numbers of the columns of a side, as a vector that broadcasts against them; quantized as the model's are. */
 function pickedNumbers(
   builder: Builder,
   site: LocatedSite,
-  { columns, projection }: Branch,
+  branch: Branch,
   node: Node,
-  { index, tensor, layout, castTo }: PerColumn,
+  { dequantize, ...numbers }: PerColumn,
 ): Value {
-  const { model } = builder.graph;
+  const { projection } = branch;
+  const behind = projection.kind === 'convolution' && !node.is('BatchNormalization');
+  const axes = behind ? projection.view.axes.length - 2 : 0;
+  const name = `${site.path}/${node.label}/${numbers.index}`;
+  const picked = pickedVector(builder, branch, name, numbers, axes);
+  if (!dequantize) return picked;
+  const [, ...scales] = dequantize.node.inputs.map((input, index) => {
+    const own = dequantize.perColumn.find((each) => each.index === index);
+    return own ? pickedVector(builder, branch, `${name}/${index}`, own, 0) : input;
+  });
+  const axis = dequantize.perColumn.length > 0 ? [attribute.int('axis', 0)] : [];
+  const [value] = builder.copy(dequantize.node, [picked, ...scales], '/negative', axis);
+  if (!value) throw new Error(`${dequantize.node.label}: no output`);
+  return value;
+}
+
+/** @param axes how many of size 1 stand behind that of the columns */
+function pickedVector(
+  builder: Builder,
+  { columns }: Branch,
+  name: string,
+  { tensor, layout, castTo }: Omit<PerColumn, 'dequantize'>,
+  axes: number,
+): Value {
   const all = positions(layout.columns, layout.offset);
   const starts = columns.map((column) => all[column] ?? 0);
-  const behind = projection.kind === 'convolution' && !node.is('BatchNormalization');
-  const shape = [columns.length, ...(behind ? Array(projection.view.axes.length - 2).fill(1) : [])];
-  const picked = makeTensor(tensor.dataType ?? 0, shape, rowsAt(model, tensor, starts, Int32Array.of(0)));
-  const value = builder.constant(`${site.path}/${node.label}/${index}`, picked);
+  const bytes = rowsAt(builder.graph.model, tensor, starts, Int32Array.of(0));
+  const shape = [columns.length, ...Array<number>(axes).fill(1)];
+  const value = builder.constant(name, makeTensor(tensor.dataType ?? 0, shape, bytes));
   return castTo === undefined
     ? value
     : builder.op('Cast', [value], { attributes: [attribute.int('to', castTo)] });

@@ -50,20 +50,20 @@ export class Builder {
   }
 
   /**
-   * Adds a copy of a node under a new name that reads other values, with some attributes replaced. Gives its outputs;
+   * Adds a copy of a node under a new name that reads other values, with some attributes set. Gives its outputs;
    * `undefined` where it had none.
    */
   copy(
     node: Node,
     inputs: readonly (Value | undefined)[],
     suffix: string,
-    replaced: readonly AttributeProto[] = [],
+    set: readonly AttributeProto[] = [],
   ): (Value | undefined)[] {
     const { names } = this.graph.model;
     const output = node.outputs.map((value) => (value ? names.mint(`${value.name}${suffix}`) : ''));
-    const attributes = node.proto.attribute.map(
-      (each) => replaced.find(({ name }) => name === each.name) ?? each,
-    );
+    const own = node.proto.attribute;
+    const added = set.filter((each) => !own.some(({ name }) => name === each.name));
+    const attributes = [...own.map((each) => set.find(({ name }) => name === each.name) ?? each), ...added];
     const changes = { name: names.mint(`${node.label}${suffix}`), output, input: [], attribute: attributes };
     const [made] = this.graph.insertBefore(this.anchor, [{ proto: derive(node.proto, changes), inputs }]);
     return made?.outputs ?? [];

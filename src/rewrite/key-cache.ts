@@ -5,7 +5,9 @@ import {
   descendants,
   followViews,
   frontAxis,
+  isDequantize,
   isLayout,
+  isQuantize,
   type Shapes,
   type View,
 } from '../analyse';
@@ -24,11 +26,16 @@ import type { RewriteSession } from './session';
 /**
  * The key cache with duplicate heads, SPEC section 5: it holds 2g heads, the positive ones first, on the axis that held
  * g. Past and present are recognised by data flow: an input that is joined with the keys, an output that the keys
- * reach through layout and casts alone.
+ * reach through layout, casts and quantization alone.
  */
 
 const JOINS = ['Concat', 'ScatterElements', 'ScatterND', 'TensorScatter'];
 const THROUGH = ['Cast', 'Identity', 'Reshape', 'Slice', 'Squeeze', 'Transpose', 'Unsqueeze'];
+
+/** Casts, and rounding of each element on its own: the keys stay what they are. */
+function convertsElements(node: Node): boolean {
+  return node.is('Cast') || isQuantize(node) || isDequantize(node);
+}
 
 /** Where keys begin, and how they are laid out there. */
 interface Start extends Pick<Branch, 'view' | 'units' | 'headUnits' | 'heads'> {
@@ -112,7 +119,8 @@ function fedThrough(value: Value, site: LocatedSite, session: RewriteSession): F
     if (input.isInput && !input.scope.parent) return { source: at, nodes: nodes.reverse() };
     const node: Node | undefined = at.producer;
     const single = node?.is('Concat') && node.inputs.length === 1;
-    if (!node || node.graph !== site.scope || (!node.is(...THROUGH) && !single)) return undefined;
+    if (!node || node.graph !== site.scope || (!node.is(...THROUGH) && !convertsElements(node) && !single))
+      return undefined;
     nodes.push(node);
     at = node.inputs[0];
   }
@@ -316,7 +324,7 @@ interface ShownKeys {
   readonly nodes: readonly Node[];
 }
 
-/** Outputs of the scope that keys reach through layout and casts. */
+/** Outputs of the scope that keys reach through layout, casts and quantization. */
 function shownKeys(site: LocatedSite, starts: readonly Value[]): ShownKeys[] {
   const found: ShownKeys[] = [];
   const seen = new Set<Value>();
@@ -329,7 +337,7 @@ function shownKeys(site: LocatedSite, starts: readonly Value[]): ShownKeys[] {
     for (const reader of value.readers) {
       if (
         reader.graph !== site.scope ||
-        !(isLayout(reader) || reader.is('Cast')) ||
+        !(isLayout(reader) || convertsElements(reader)) ||
         reader.inputs[0] !== value
       )
         continue;

@@ -135,8 +135,9 @@ class Loader {
    */
   fillSide(site: LocatedSite, letter: 'q' | 'k', side: Side, session: RewriteSession): void {
     for (const part of ['weight', 'bias'] as const) {
-      if (part === 'weight' && side.projection.quantized) {
-        this.#keepQuantized(site, letter, session);
+      const stored = side.projection.quantized?.parts.some(({ role }) => role === part);
+      if (stored) {
+        this.#keepQuantized(site, `${letter}2_proj.${part}`, session);
         continue;
       }
       const { path, name } = site.names.get(side) ?? { path: site.path, name: `${letter}2_proj` };
@@ -183,9 +184,9 @@ class Loader {
   }
 
   /** Quantized weights keep what they have; the keys for them show up as unused. */
-  #keepQuantized(site: LocatedSite, letter: 'q' | 'k', session: RewriteSession): void {
+  #keepQuantized(site: LocatedSite, prefix: string, session: RewriteSession): void {
     for (const [suffix, value] of session.parameters.of(site)) {
-      if (suffix.startsWith(`${letter}2_proj.weight`)) this.#initialised.push(value.name);
+      if (suffix.startsWith(prefix)) this.#initialised.push(value.name);
     }
   }
 

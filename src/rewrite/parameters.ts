@@ -132,7 +132,7 @@ function planWeight(
       const found = `${quantized.bits} bits, which --init mirror and preserve copy`;
       fail('projection-form', projection.node, 'weights of 4 or 8 bits', found);
     }
-    return quantizedParts(projection, quantized, columns.length, numbers, bound, name);
+    return quantizedParts(model, projection, quantized, columns, numbers, bound, name);
   }
   const dataType = tensor.dataType ?? 0;
   const data = copies

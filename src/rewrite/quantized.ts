@@ -1,9 +1,9 @@
 import { elementCount, tensorShape } from '../analyse';
 import type { Model } from '../ir';
 import type { Projection } from '../match/projection';
-import type { QuantizedPart, QuantizedWeights } from '../match/quantized-projection';
-import { type ByteRange, byteSize, computedBytes, memoryBytes } from '../onnx';
-import { encodeFloats, isFloatType } from '../onnx/floats';
+import type { PartRole, QuantizedPart, QuantizedWeights } from '../match/quantized-parts';
+import { type ByteRange, byteSize, computedBytes, DataType, memoryBytes, type TensorProto } from '../onnx';
+import { decodeFloats, encodeFloats, type FloatType, isFloatType } from '../onnx/floats';
 import { pickColumns } from './columns';
 import type { UnplacedParameter } from './parameters';
 import { makeTensor } from './tensors';
@@ -14,14 +14,17 @@ import { makeTensor } from './tensors';
  */
 
 /** Names of the parts behind `q2_proj.`. */
-const SUFFIX: Readonly<Record<QuantizedPart['role'], string>> = {
+const SUFFIX: Readonly<Record<PartRole, string>> = {
   weight: 'weight',
   scale: 'weight_scale',
   zero_point: 'weight_zero_point',
+  bias: 'bias',
+  bias_scale: 'bias_scale',
+  bias_zero_point: 'bias_zero_point',
 };
 
 /** Name of a part behind `q2_proj.`. */
-export function partName(role: QuantizedPart['role']): string {
+export function partName(role: PartRole): string {
   return SUFFIX[role];
 }
 
@@ -61,12 +64,14 @@ export function copiedParts(
 
 /**
  * The parts of a second projection with numbers from -bound to bound.
+ * @param columns those of the first that it stands beside
  * @param numbers [columns, in], row-major; all zeros where the bound is 0
  */
 export function quantizedParts(
+  model: Model,
   projection: Projection,
   quantized: QuantizedWeights,
-  columns: number,
+  side: Int32Array,
   numbers: Iterable<Float32Array>,
   bound: number,
   prefix: string,
@@ -74,6 +79,7 @@ export function quantizedParts(
   const middle = quantized.signed ? 0 : 2 ** (quantized.bits - 1);
   const steps = 2 ** (quantized.bits - 1) - 1;
   const scale = bound === 0 ? 1 : bound / steps;
+  const columns = side.length;
   return quantized.parts.map((part): UnplacedParameter => {
     const shape = newShape(part, columns, projection.outFeatures);
     const type = part.tensor.dataType ?? 0;
@@ -105,18 +111,59 @@ export function quantizedParts(
       case 'weight': {
         const level = (x: number) =>
           Math.max(-steps - 1, Math.min(steps, Math.round(x / scale))) + zeroOf(quantized, middle);
-        const data =
-          quantized.format === 'blocks'
+        const data = isFloatType(type)
+          ? floatsOf(projection, part, columns, type, numbers)
+          : quantized.format === 'blocks'
             ? packRows(projection, quantized, columns, numbers, level)
             : part.layout === 'rows'
               ? levels(columns * projection.inFeatures, numbers, level)
               : transposeRows(projection, columns, numbers, level);
         return { suffix, tensor: makeTensor(type, shape, data) };
       }
+      case 'bias':
+      case 'bias_zero_point':
+        return {
+          suffix,
+          tensor: makeTensor(type, shape, memoryBytes(new Uint8Array(byteSize(type, count) ?? 0))),
+        };
+      case 'bias_scale': {
+        if (!isFloatType(type)) throw new Error(`a scale of type ${type}`);
+        const scales = biasScales(model, quantized, part, side, scale);
+        return { suffix, tensor: makeTensor(type, shape, memoryBytes(encodeFloats(type, scales))) };
+      }
       default:
         return part.role satisfies never;
     }
   });
+}
+
+/**
+ * Scales of a bias of zeros. Numbers of 32 bits are added to sums of products before these are scaled: their scale is that
+ * of the input times that of the weight, and must stay so with another scale of the weight.
+ * @param side the columns of the model's own projection
+ * @param weightScale of all new columns
+ */
+function biasScales(
+  model: Model,
+  { parts }: QuantizedWeights,
+  { tensor, layout }: QuantizedPart,
+  side: Int32Array,
+  weightScale: number,
+): Float32Array {
+  const own = scalesOf(model, tensor);
+  const of = (role: PartRole) => parts.find((each) => each.role === role)?.tensor;
+  const [bias, weights] = [of('bias'), of('scale')];
+  const old = weights ? scalesOf(model, weights) : [];
+  const columns = layout === 'shared' ? Int32Array.of(0) : side;
+  return Float32Array.from(columns, (column) => {
+    const scale = own[layout === 'shared' ? 0 : column] ?? 1;
+    const weight = old[old.length === 1 ? 0 : column];
+    return bias?.dataType === DataType.INT32 && weight ? (scale / weight) * weightScale : scale;
+  });
+}
+
+function scalesOf(model: Model, tensor: TensorProto): ArrayLike<number> {
+  return isFloatType(tensor.dataType) ? decodeFloats(tensor.dataType, model.bytes(tensor)) : [];
 }
 
 /** Without a stored zero point, signed and unsigned integers are counted from 0, blocks from the middle. */
@@ -129,6 +176,29 @@ function zeroOf(quantized: QuantizedWeights, middle: number): number {
 function levels(count: number, numbers: Iterable<Float32Array>, level: (x: number) => number): ByteRange {
   return computedBytes(count, function* () {
     for (const chunk of numbers) yield Uint8Array.from(chunk, level);
+  });
+}
+
+/** [columns, in] as floats, in this order or as [in, columns]. */
+function floatsOf(
+  { inFeatures }: Projection,
+  { layout }: QuantizedPart,
+  columns: number,
+  type: FloatType,
+  numbers: Iterable<Float32Array>,
+): ByteRange {
+  const count = columns * inFeatures;
+  return computedBytes(byteSize(type, count) ?? 0, () => {
+    const floats = new Float32Array(count);
+    let at = 0;
+    for (const chunk of numbers) {
+      for (const x of chunk) {
+        const turned = (at % inFeatures) * columns + Math.floor(at / inFeatures);
+        floats[layout === 'rows' ? at : turned] = x;
+        at++;
+      }
+    }
+    return [encodeFloats(type, floats)];
   });
 }
 

@@ -4,7 +4,7 @@ import type { Branch } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
 import type { Projection } from '../match/projection';
-import type { QuantizedWeights } from '../match/quantized-projection';
+import type { QuantizedWeights } from '../match/quantized-parts';
 import { leadAtoms } from '../match/side';
 import { applyBetween } from './apply-between';
 import { attribute } from './attributes';
@@ -28,7 +28,8 @@ export function secondProjection(
   shape = () => builder.op('Shape', [branch.separated]),
 ): Value {
   const { projection } = branch;
-  const bias = asRead(builder, parameters.get(`${name}.bias`), projection.bias?.castTo);
+  const added = projection.bias && parameters.get(`${name}.bias`);
+  const bias = asRead(builder, added, projection.bias?.castTo);
   const weight = asRead(builder, parameters.get(`${name}.weight`), projection.castTo);
   const projected = projection.quantized
     ? projectQuantized(builder, branch, projection.quantized, name, parameters, bias)
@@ -58,7 +59,9 @@ function projectQuantized(
   let result: Value | undefined;
   for (const node of quantized.chain) {
     const inputs = node.inputs.map((input, index) => {
-      const part = quantized.parts.find((each) => each.node === node && each.index === index);
+      const part = quantized.parts.find(
+        (each) => (each.node === node || each.twin === node) && each.index === index,
+      );
       return part
         ? parameters.get(`${name}.${partName(part.role)}`)
         : input && (standIns.get(input) ?? input);

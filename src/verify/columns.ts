@@ -39,7 +39,14 @@ export interface SidePart {
   readonly counts: boolean;
 }
 
-const SUFFIXES = { weight: 'weight', scale: 'weight_scale', zero_point: 'weight_zero_point' } as const;
+const SUFFIXES = {
+  weight: 'weight',
+  scale: 'weight_scale',
+  zero_point: 'weight_zero_point',
+  bias: 'bias',
+  bias_scale: 'bias_scale',
+  bias_zero_point: 'bias_zero_point',
+} as const;
 
 const NONE = new Int32Array(0);
 
@@ -55,7 +62,7 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
         layout,
         newLayout: layout,
         elementSize: elementSize(stored),
-        counts: role === 'weight',
+        counts: role === 'weight' || role === 'bias',
       }))
     : [
         {

@@ -1,4 +1,4 @@
-import { constantTensor } from '../analyse';
+import { constantTensor, isDequantize } from '../analyse';
 import type { Model, Node, Value } from '../ir';
 import { DataType } from '../onnx';
 import { type FeedInput, guessRole } from './feeds';
@@ -47,5 +47,5 @@ function tableRows(node: Node): number | undefined {
 
 function behindDequantize(value: Value): Value {
   const node = value.producer;
-  return node?.is('DequantizeLinear', 'Cast') && node.inputs[0] ? node.inputs[0] : value;
+  return node && (node.is('Cast') || isDequantize(node)) && node.inputs[0] ? node.inputs[0] : value;
 }

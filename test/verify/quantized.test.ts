@@ -41,6 +41,56 @@ describe.each([
   });
 });
 
+const others = ['gpt2-dec-dy18-eager', 'llama-past-dy18-sdpa', 'timm_vit-custom-dy18-sdpa'].flatMap((name) =>
+  ['asymmetric', 'contrib'].map((form) => `qdq_${name}+${form}.onnx`),
+);
+
+describe.each(others)('%s', (name) => {
+  const file = quantizedFixture(name);
+
+  test.each([{}, { init: 'preserve' }, { init: 'zero', sublayerNorm: false }, { splitHeads: true }] as const)(
+    '%j passes',
+    async (settings) => {
+      const { original, rewritten, layers } = pairOfModel(file, settings);
+      expect(layers).toHaveLength(2);
+      const report = await verifyModels(original, rewritten);
+      expect(findingsOf(report)).toEqual([]);
+      expect(report.passed).toBe(true);
+    },
+  );
+});
+
+describe('damage is found', () => {
+  const damaged = (name: string, damage: (draft: Draft) => void) => {
+    const { original, rewritten } = pairOfModel(quantizedFixture(name), { init: 'preserve' });
+    const draft = new Draft(rewritten);
+    damage(draft);
+    return verifyModels(original, draft.write(), { lengths: [5] });
+  };
+  const reversed = (bytes: Uint8Array) => bytes.reverse();
+
+  test('of a second bias of 32 bits', async () => {
+    const report = await damaged('qdq_gpt2-dec-dy18-eager+asymmetric.onnx', (draft) =>
+      draft.weight('m.transformer.h.0.attn.q2_proj.bias', reversed),
+    );
+    expect(failedChecks(report)).toEqual(expect.arrayContaining(['parameters', 'function']));
+  });
+
+  test('of a packed bias of which the keys have a part', async () => {
+    const report = await damaged('qdq_timm_vit-custom-dy18-sdpa+asymmetric.onnx', (draft) =>
+      draft.weight('blocks.0.a/node_linear/1', reversed),
+    );
+    expect(failedChecks(report)).toContain('mirrored');
+  });
+
+  test('of a cache that holds the components the wrong way round', async () => {
+    const report = await damaged('qdq_llama-past-dy18-sdpa+contrib.onnx', (draft) => {
+      draft.producer('present.0.key').input.reverse();
+    });
+    expect(failedChecks(report)).not.toEqual([]);
+  });
+});
+
 test('what cannot be said of the file is said', async () => {
   const { original, rewritten } = pairOfModel(ASYMMETRIC, {});
   const { notVerified } = await verifyModels(original, rewritten);

@@ -35,7 +35,7 @@ function ByLayer({
               </li>
             ))}
           </ul>
-          <Drawing svg={chart} label={label} />
+          <Drawing svg={chart} label={`chart: ${label}`} />
         </>
       )}
       <details>

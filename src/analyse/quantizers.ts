@@ -1,0 +1,12 @@
+import type { Node } from '../ir';
+
+/** com.microsoft has both operators as well: for 16 bits before the standard had them, and for all where asked to. */
+const CONTRIB = 'com.microsoft';
+
+export function isQuantize(node: Node): boolean {
+  return node.is('QuantizeLinear') || node.isFrom(CONTRIB, 'QuantizeLinear');
+}
+
+export function isDequantize(node: Node): boolean {
+  return node.is('DequantizeLinear') || node.isFrom(CONTRIB, 'DequantizeLinear');
+}
