@@ -10,6 +10,7 @@ import {
   tensorShape,
 } from '../analyse';
 import type { Node, Value } from '../ir';
+import { isFloatType } from '../onnx';
 import {
   integerLayer,
   type PartRole,
@@ -89,9 +90,10 @@ function dequantized(
   shapes: Shapes,
 ): Dequantized | undefined {
   const node = value.producer;
-  if (!node || !isDequantize(node) || node.int('block_size')) return undefined;
+  if (!node || !isDequantize(node)) return undefined;
   const rank = shapes.shape(value)?.length ?? 0;
   const own = node.int('axis') ?? 1;
+  if (node.int('block_size')) return blocks(node, axis, rank, layout, [numbers, scales, zeros]);
   const perAxis =
     shapes.shape(node.inputs[1])?.length === 1 && shapes.shape(node.inputs[1])?.[0]?.value !== 1;
   if (perAxis && own !== axis && own !== axis - rank) return undefined;
@@ -103,6 +105,26 @@ function dequantized(
   const twin = rounding ? { twin: rounding } : {};
   const told = [scale, ...(zeroPoint ? [zeroPoint] : [])].map((each) => ({ ...each, ...twin }));
   return { nodes: [...(rounding ? [rounding] : []), node], parts: [stored, ...told] };
+}
+
+/** As above with a scale for each block of numbers along the rows; `layout` is that of a matrix. */
+function blocks(
+  node: Node,
+  axis: number,
+  rank: number,
+  layout: QuantizedPart['layout'],
+  [numbers, scales, zeros]: readonly [PartRole, PartRole, PartRole],
+): Dequantized | undefined {
+  // Blocks of columns would be torn apart where heads are.
+  if (rank !== 2 || frontAxis(node.int('axis') ?? 1, rank) === axis) return undefined;
+  const parts = [part(node, 0, numbers, layout), part(node, 1, scales, layout)];
+  if (node.inputs[2]) parts.push(part(node, 2, zeros, layout));
+  const stored = parts.filter((each) => each !== undefined);
+  const [weight] = stored;
+  if (stored.length < parts.length || !weight || isFloatType(weight.tensor.dataType)) return undefined;
+  return stored.every(({ tensor }) => tensorShape(tensor).length === 2)
+    ? { nodes: [node], parts: stored }
+    : undefined;
 }
 
 /** What is rounded once more by one number for all, as a weight is where a second layer reads it by another name. */

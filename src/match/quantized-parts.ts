@@ -76,9 +76,15 @@ export function perColumn(node: Node, index: number, role: PartRole): QuantizedP
   return found && count > 1 ? { ...found, layout: 'rows' } : found;
 }
 
-const BYTES = new Set<number>([DataType.INT8, DataType.UINT8]);
+/** Bits of the numbers that weights are stored in. */
+const BITS = new Map<number, number>([
+  [DataType.INT8, 8],
+  [DataType.UINT8, 8],
+  [DataType.INT4, 4],
+  [DataType.UINT4, 4],
+]);
 
-/** A layer whose weight is a matrix of bytes, or of floats that a zero point of a byte is added to; undefined where its parts do not fit together. */
+/** A layer whose weight is a matrix of bytes or halves of them, or of floats that a zero point of such is added to; undefined where its parts do not fit together. */
 export function integerLayer(
   node: Node,
   input: Value,
@@ -92,20 +98,26 @@ export function integerLayer(
   const rounded = isFloatType(weight.tensor.dataType);
   const zeroPoint = parts.find(({ role }) => role === 'zero_point')?.tensor;
   const type = (rounded ? zeroPoint : weight.tensor)?.dataType ?? 0;
+  const bits = BITS.get(type);
   if (
     inFeatures === undefined ||
     outFeatures === undefined ||
     tensorShape(weight.tensor).length !== 2 ||
-    !BYTES.has(type)
+    bits === undefined
   )
     return undefined;
-  const uneven = parts.some(
-    (each) =>
-      each !== weight && each.layout !== 'shared' && elementCount(tensorShape(each.tensor)) !== outFeatures,
-  );
+  const uneven = parts.some((each) => each.layout !== 'shared' && columnCount(each) !== outFeatures);
   if (uneven) return undefined;
-  const signed = type === DataType.INT8;
+  const signed = type === DataType.INT8 || type === DataType.INT4;
   const format = rounded ? 'rounded' : 'integer';
-  const quantized = { format, bits: 8, signed, blockSize: undefined, chain, parts } as const;
+  const quantized = { format, bits, signed, blockSize: undefined, chain, parts } as const;
   return { node, input, output, inFeatures, outFeatures, quantized };
+}
+
+/** How many columns a stored tensor has numbers for: one for each, or, as a weight and scales of blocks, several. */
+function columnCount({ tensor, layout }: QuantizedPart): number | undefined {
+  const shape = tensorShape(tensor);
+  // A vector, however many axes of length 1 it has.
+  if (shape.every((size) => size === 1 || size === elementCount(shape))) return elementCount(shape);
+  return layout === 'rows' ? shape[0] : shape.at(-1);
 }

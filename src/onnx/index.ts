@@ -7,6 +7,7 @@ export { EMPTY_ATTRIBUTE, EMPTY_TENSOR } from './empty';
 export { encode } from './encode';
 export { isExternal } from './external-data';
 export { decodeFloats, encodeFloats, isFloatType } from './floats';
+export { isHalfByte, packHalves, unpackHalves } from './half-bytes';
 export type { TensorBytes } from './layout';
 export { lazyEntry } from './lazy-entry';
 export * from './messages';

@@ -1,5 +1,14 @@
+import { elementCount, tensorShape } from '../analyse';
 import type { Model } from '../ir';
-import { type ByteRange, byteSize, computedBytes, type TensorProto } from '../onnx';
+import {
+  type ByteRange,
+  byteSize,
+  computedBytes,
+  isHalfByte,
+  packHalves,
+  type TensorProto,
+  unpackHalves,
+} from '../onnx';
 
 /** Columns of linear layers as bytes: picked, permuted or transposed without regard to what the numbers are. */
 
@@ -22,6 +31,26 @@ function asWords(bytes: Uint8Array, size: number): Words {
 
 function elementSize(tensor: TensorProto): number {
   return byteSize(tensor.dataType ?? 0, 1) ?? 0;
+}
+
+/** The elements of a stored tensor, to be read and moved; numbers of 4 bits each in a word of its own. */
+function elementsOf(model: Model, tensor: TensorProto): Words {
+  const bytes = model.bytes(tensor);
+  return isHalfByte(tensor.dataType)
+    ? unpackHalves(bytes, elementCount(tensorShape(tensor)))
+    : asWords(new Uint8Array(bytes), elementSize(tensor));
+}
+
+/** As many elements as the tensor has. */
+function emptyLike({ dataType }: TensorProto, count: number): Words {
+  const size = byteSize(dataType ?? 0, 1) ?? 0;
+  return asWords(new Uint8Array(count * size), size);
+}
+
+/** Elements as they are stored. */
+function storedAs({ dataType }: TensorProto, words: Words): Uint8Array {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  return isHalfByte(dataType) ? packHalves(bytes) : bytes;
 }
 
 /** Rows gathered at a time, so that a large weight is never held twice. */
@@ -70,19 +99,17 @@ export function pickColumns(
   layout: { readonly columns: number; readonly outFirst: boolean },
   columns: Int32Array,
 ): ByteRange {
-  const size = elementSize(tensor);
-  const length = model.file.tensorBytes(tensor).length;
-  const rowLength = length / size / layout.columns;
-  return computedBytes(columns.length * rowLength * size, () => {
-    const source = asWords(model.bytes(tensor), size);
-    const bytes = new Uint8Array(columns.length * rowLength * size);
-    const target = asWords(bytes, size);
+  const rowLength = elementCount(tensorShape(tensor)) / layout.columns;
+  const count = columns.length * rowLength;
+  return computedBytes(byteSize(tensor.dataType ?? 0, count) ?? 0, () => {
+    const source = elementsOf(model, tensor);
+    const target = emptyLike(tensor, count);
     columns.forEach((column, index) => {
       if (layout.outFirst)
         copyStrided(source, column * rowLength, 1, target, index * rowLength, 1, rowLength);
       else copyStrided(source, column, layout.columns, target, index, columns.length, rowLength);
     });
-    return [bytes];
+    return [storedAs(tensor, target)];
   });
 }
 
@@ -94,18 +121,15 @@ export function overwriteColumns(
   from: Int32Array,
   to: Int32Array,
 ): ByteRange {
-  const size = elementSize(tensor);
-  const length = model.file.tensorBytes(tensor).length;
-  return computedBytes(length, () => {
-    const bytes = new Uint8Array(model.bytes(tensor));
-    const words = asWords(bytes, size);
+  return computedBytes(model.file.tensorBytes(tensor).length, () => {
+    const words = elementsOf(model, tensor);
     const rows = words.length / layout.columns;
     const step = layout.outFirst ? 1 : layout.columns;
     const start = (column: number) => (layout.outFirst ? column * rows : column);
     from.forEach((column, index) => {
       copyStrided(words, start(column), step, words, start(to[index] ?? 0), step, rows);
     });
-    return [bytes];
+    return [storedAs(tensor, words)];
   });
 }
 

@@ -2,7 +2,16 @@ import { elementCount, tensorShape } from '../analyse';
 import type { Model } from '../ir';
 import type { Projection } from '../match/projection';
 import type { PartRole, QuantizedPart, QuantizedWeights } from '../match/quantized-parts';
-import { type ByteRange, byteSize, computedBytes, DataType, memoryBytes, type TensorProto } from '../onnx';
+import {
+  type ByteRange,
+  byteSize,
+  computedBytes,
+  DataType,
+  isHalfByte,
+  memoryBytes,
+  packHalves,
+  type TensorProto,
+} from '../onnx';
 import { decodeFloats, encodeFloats, type FloatType, isFloatType } from '../onnx/floats';
 import { pickColumns } from './columns';
 import type { UnplacedParameter } from './parameters';
@@ -98,7 +107,9 @@ export function quantizedParts(
         };
       case 'zero_point': {
         const packed =
-          quantized.format === 'blocks' && quantized.bits === 4 ? middle | (middle << 4) : middle;
+          isHalfByte(type) || (quantized.format === 'blocks' && quantized.bits === 4)
+            ? middle | (middle << 4)
+            : middle;
         return {
           suffix,
           tensor: makeTensor(
@@ -118,7 +129,7 @@ export function quantizedParts(
             : part.layout === 'rows'
               ? levels(columns * projection.inFeatures, numbers, level)
               : transposeRows(projection, columns, numbers, level);
-        return { suffix, tensor: makeTensor(type, shape, data) };
+        return { suffix, tensor: makeTensor(type, shape, isHalfByte(type) ? halved(data) : data) };
       }
       case 'bias':
       case 'bias_zero_point':
@@ -170,6 +181,11 @@ function scalesOf(model: Model, tensor: TensorProto): ArrayLike<number> {
 function zeroOf(quantized: QuantizedWeights, middle: number): number {
   const stored = quantized.parts.some(({ role }) => role === 'zero_point');
   return stored || quantized.format === 'blocks' ? middle : 0;
+}
+
+/** Numbers of a byte each as numbers of 4 bits. */
+function halved(numbers: ByteRange): ByteRange {
+  return computedBytes(Math.ceil(numbers.length / 2), () => [packHalves(numbers.read())]);
 }
 
 /** [columns, in] as bytes in this order. */
@@ -250,5 +266,5 @@ function packRows(
 
 /** True for formats whose new numbers diffx can write. */
 export function isWritable(quantized: QuantizedWeights): boolean {
-  return quantized.bits === 8 || (quantized.format === 'blocks' && quantized.bits === 4);
+  return quantized.bits === 8 || quantized.bits === 4;
 }

@@ -1,7 +1,8 @@
+import { elementCount, tensorShape } from '../analyse';
 import type { Branch } from '../attention/site';
 import type { Node, Value } from '../ir';
 import { biasPositions, columnPositions, rowPositions } from '../match/projection';
-import { byteSize, type DataType, type TensorProto } from '../onnx';
+import { byteSize, type DataType, isHalfByte, packHalves, type TensorProto, unpackHalves } from '../onnx';
 
 /** The weights of queries or keys column by column, as bytes: whatever they are stored in. */
 
@@ -35,6 +36,8 @@ export interface SidePart {
   readonly steps: Int32Array;
   /** Bytes that belong together. */
   readonly elementSize: number;
+  /** For numbers of 4 bits, two in a byte: how many there are. */
+  readonly halves?: number | undefined;
   /** True for numbers that may be any; a scale or zero point may not. */
   readonly counts: boolean;
 }
@@ -62,6 +65,7 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
         layout,
         newLayout: layout,
         elementSize: elementSize(stored),
+        halves: isHalfByte(stored.dataType) ? elementCount(tensorShape(stored)) : undefined,
         counts: role === 'weight' || role === 'bias',
       }))
     : [
@@ -93,17 +97,17 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
   return [...weights, biasPart];
 }
 
-/** Numbers of less than a byte are moved by the byte. */
 function elementSize({ dataType = 0 }: TensorProto): number {
   return byteSize(dataType as DataType, 1) ?? 1;
 }
 
-/** What a stored tensor holds for each column of the side; one for all where it is shared. */
+/** What a stored tensor holds for each column of the side, numbers of 4 bits by the byte; one for all where it is shared. */
 export function readColumns(
-  { layout, all, columns, starts, steps, elementSize }: SidePart,
-  stored: Uint8Array,
+  { layout, all, columns, starts, steps, elementSize, halves }: SidePart,
+  given: Uint8Array,
 ): Uint8Array[] {
-  if (layout === 'shared') return [stored];
+  if (layout === 'shared') return [given];
+  const stored = halves === undefined ? given : unpackHalves(given, halves);
   if (layout === 'strided') return Array.from(starts, (start) => pick(stored, start, steps, elementSize));
   const length = stored.length / all;
   return Array.from(columns, (column) => {
@@ -118,8 +122,8 @@ export function replaceColumns(
   stored: Uint8Array,
   contents: readonly Uint8Array[],
 ): Uint8Array {
-  const bytes = new Uint8Array(stored);
-  const { layout, starts, steps, elementSize: size } = part;
+  const { layout, starts, steps, elementSize: size, halves } = part;
+  const bytes = halves === undefined ? new Uint8Array(stored) : unpackHalves(stored, halves);
   if (layout === 'strided') {
     starts.forEach((start, index) => {
       steps.forEach((step, at) => {
@@ -132,7 +136,7 @@ export function replaceColumns(
   part.columns.forEach((column, index) => {
     put(part, part.layout, part.all, bytes, column, contents[index] ?? new Uint8Array(0));
   });
-  return bytes;
+  return halves === undefined ? bytes : packHalves(bytes);
 }
 
 /** The columns of the side as a tensor of their own, laid out as the second projection is. */
@@ -142,7 +146,7 @@ export function writeColumns(part: SidePart, contents: readonly Uint8Array[]): U
   contents.forEach((each, column) => {
     put(part, part.newLayout, contents.length, bytes, column, each);
   });
-  return bytes;
+  return part.halves === undefined ? bytes : packHalves(bytes);
 }
 
 function put(

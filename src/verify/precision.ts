@@ -3,8 +3,11 @@ import type { Model, Node, Value } from '../ir';
 import { DataType } from '../onnx';
 import { type Precision, TOLERANCES, type Tolerance, toleranceFor } from './tolerance';
 
-/** Operators that round to a few bits, of the standard set and of com.microsoft. */
-const QUANTIZED = /Quantize|MatMulInteger|ConvInteger|^QLinear|^Q(Attention|Gemm|MoE|Ordered)|NBits|Bnb4/;
+/**
+ * Operators that round to a few bits, of the standard set and of com.microsoft. Weights that are stored in a few bits are
+ * read by DequantizeLinear; ONNX Runtime makes an operator of it and the product that rounds what it multiplies them with.
+ */
+const QUANTIZED = /[Qq]uantize|MatMulInteger|ConvInteger|^QLinear|^Q(Attention|Gemm|MoE|Ordered)|NBits|Bnb4/;
 
 /** Operators whose weights say what a model computes in. */
 const LINEAR = ['MatMul', 'Gemm', 'Conv', 'Attention', 'MultiHeadAttention'];

@@ -156,6 +156,26 @@ function cachedRounded(domain: string): string {
   ]);
 }
 
+/** A weight with a scale for each block of four numbers along an axis: 0 is that of the features, 1 that of the columns. */
+function inBlocks(axis: 0 | 1, zeros: 'zeros' | 'none'): string {
+  const shape = axis === 0 ? '2, 8' : '8, 2';
+  const scales = Array.from({ length: 16 }, (_, at) => (1 + (at % 5)) / 128);
+  const middles = `, uint8[${shape}] q_middles = {${Array.from({ length: 16 }, (_, at) => 126 + (at % 3))}}`;
+  return variant(ATTENTION, [
+    ['"" : 17', '"" : 21'],
+    ['ir_version: 8', 'ir_version: 10'],
+    [
+      line('q_proj'),
+      `["weight"] wide = DequantizeLinear <axis: int = ${axis}, block_size: int = 4> (q_stored, q_scales${zeros === 'zeros' ? ', q_middles' : ''})
+       ["q_proj"] q = MatMul (x, wide)`,
+    ],
+    [
+      `  float[8, 8] ${Q} = {...},\n`,
+      `  uint8[8, 8] q_stored = {...}, float[${shape}] q_scales = {${scales}}${zeros === 'zeros' ? middles : ''},\n`,
+    ],
+  ]);
+}
+
 const STANDARD = '';
 const CONTRIB = 'com.microsoft.';
 
@@ -177,6 +197,8 @@ const forms: readonly (readonly [what: string, text: string])[] = [
   ['floats rounded as they are read', trained(STANDARD)],
   ['floats rounded by com.microsoft', trained(CONTRIB)],
   ['a weight that is rounded twice', again(STANDARD)],
+  ['a weight in blocks', inBlocks(0, 'zeros')],
+  ['a weight in blocks without zero points', inBlocks(0, 'none')],
 ];
 
 const SETTINGS: readonly RewriteFileSettings[] = [
@@ -290,6 +312,7 @@ describe('refused, with the reason', () => {
         .replace('(bias_stored, bias_scale)', '(bias_stored, other)'),
       'columns-mixed',
     ],
+    ['a weight in blocks of columns', inBlocks(1, 'zeros'), 'weight-not-constant'],
     ['past keys that are computed with', cached(STANDARD, '["past"] earlier = Relu (past_key)'), 'cache'],
   ];
 

@@ -44,8 +44,11 @@ describe.each([
 const others = ['gpt2-dec-dy18-eager', 'llama-past-dy18-sdpa', 'timm_vit-custom-dy18-sdpa'].flatMap((name) =>
   ['asymmetric', 'contrib'].map((form) => `qdq_${name}+${form}.onnx`),
 );
+const inBlocks = ['nanogpt-custom-dy18-sdpa', 'llama-past-dy18-sdpa'].flatMap((name) =>
+  ['int4', 'uint4'].map((form) => `blocks_${name}+${form}.onnx`),
+);
 
-describe.each(others)('%s', (name) => {
+describe.each([...others, ...inBlocks])('%s', (name) => {
   const file = quantizedFixture(name);
 
   test.each([{}, { init: 'preserve' }, { init: 'zero', sublayerNorm: false }, { splitHeads: true }] as const)(
@@ -59,6 +62,8 @@ describe.each(others)('%s', (name) => {
     },
   );
 });
+
+const QUERIES_IN_BLOCKS = 'h.0.attn.q2_proj.weight';
 
 describe('damage is found', () => {
   const damaged = (name: string, damage: (draft: Draft) => void) => {
@@ -74,6 +79,15 @@ describe('damage is found', () => {
       draft.weight('m.transformer.h.0.attn.q2_proj.bias', reversed),
     );
     expect(failedChecks(report)).toEqual(expect.arrayContaining(['parameters', 'function']));
+  });
+
+  test('of one number of 4 bits', async () => {
+    const report = await damaged('blocks_nanogpt-custom-dy18-sdpa+uint4.onnx', (draft) =>
+      draft.weight(QUERIES_IN_BLOCKS, (bytes) => {
+        bytes[5] = (bytes[5] ?? 0) ^ 0x70;
+      }),
+    );
+    expect(failedChecks(report)).toContain('parameters');
   });
 
   test('of a packed bias of which the keys have a part', async () => {
