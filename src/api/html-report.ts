@@ -34,9 +34,13 @@ export interface ReportParts {
  * Writes a report as one HTML file that needs nothing else.
  * @throws DiffxError exists unless `force`, unwritable
  */
-export async function writeHtmlReport(parts: ReportParts, target: string, force: boolean): Promise<void> {
+export async function writeHtmlReport(
+  parts: ReportParts,
+  target: string,
+  { force, makeFolder = false }: { readonly force: boolean; readonly makeFolder?: boolean },
+): Promise<void> {
   const text = await htmlReport(contentOf(parts));
-  writeFiles([{ path: target, bytes: memoryBytes(Buffer.from(text)) }], force);
+  writeFiles([{ path: target, bytes: memoryBytes(Buffer.from(text)), makeFolder }], force);
 }
 
 function contentOf(parts: ReportParts): ReportContent {

@@ -12,6 +12,8 @@ import type { Ui } from './serve';
 /** The report of `--report`: says before the work whether it can be written, and writes it when all is known. */
 export class HtmlReport {
   readonly #phases: { what: string; started: number }[] = [];
+  /** Whether its folder may not be there yet: where nothing comes of the job, it is made for the report alone. */
+  readonly #makeFolder: boolean;
 
   /**
    * @param folderToCome a folder that the job itself will make
@@ -24,8 +26,8 @@ export class HtmlReport {
   ) {
     checkTargets([target], force, '--report');
     const folder = path.dirname(target);
-    if (folderToCome !== undefined && path.resolve(folder) === path.resolve(folderToCome)) return;
-    writing(target, () => accessSync(folder, constants.W_OK));
+    this.#makeFolder = folderToCome !== undefined && path.resolve(folder) === path.resolve(folderToCome);
+    if (!this.#makeFolder) writing(target, () => accessSync(folder, constants.W_OK));
   }
 
   /** Begins something that takes time, and ends what went before. */
@@ -39,7 +41,8 @@ export class HtmlReport {
     ui.phase(`writing ${this.target}`);
     ui.usesFolder(path.dirname(this.target));
     const { writeHtmlReport } = await import('../api/html-report.js');
-    await writeHtmlReport({ ...parts, phases }, this.target, this.force);
+    const makeFolder = this.#makeFolder;
+    await writeHtmlReport({ ...parts, phases }, this.target, { force: this.force, makeFolder });
   }
 
   #ended(): Phase[] {

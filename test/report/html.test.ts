@@ -182,6 +182,16 @@ test('attention that was not understood: exit 3, no model, and a page that says 
   expect(texts(page, '.notice.bad strong').length).toBe(1);
 });
 
+test('in a folder that the rewrite makes: with the model, and alone where there is none', () => {
+  const folder = workFolder();
+  const into = ['--output-dir', 'out', '--report', 'out/report.html'];
+  expect(diffx(['rewrite', 'model.onnx', '-q', ...into], folder).code).toBe(0);
+  expect(filesIn(path.join(folder, 'out'))).toEqual(['model.onnx', 'report.html']);
+  const odd = workFolder(textBytes(variant(ATTENTION, [['Softmax <axis = -1>', 'Softmax <axis = 1>']])));
+  expect(diffx(['rewrite', 'model.onnx', '-q', ...into], odd).code).toBe(3);
+  expect(filesIn(path.join(odd, 'out'))).toEqual(['report.html']);
+});
+
 test('a model of one layer: nothing is said beside what the command says', () => {
   const folder = workFolder(textBytes(ATTENTION));
   const run = diffx(['rewrite', 'model.onnx', '--init', 'preserve', '--report', 'report.html'], folder);

@@ -47,6 +47,7 @@ serve<'rewrite'>(async (job, ui) => {
   const output = await withReport(html, job, ui, () =>
     rewriteModel(job.input, { ...job, ...(afterPass ? { afterPass } : {}) }),
   );
+  html?.phase('looking at the original, for this page');
   // Opened before anything is written: the output may take the place of the input.
   const original = html && examine(job.input);
   const report = reportOf(output, job);

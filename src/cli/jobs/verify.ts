@@ -27,7 +27,7 @@ serve<'verify'>(async (job, ui) => {
     'Rewrite the original again; if that does not help, report it as a bug of diffx with the original model.';
   const error = report.passed ? undefined : plainError(verdict(report, rewritten, '', remedy));
   if (html) {
-    html.phase('reading and matching');
+    html.phase('looking at both models, for this page');
     const parts = { original: examine(original), rewritten: rewrittenParts(rewritten) };
     const shown = error && shownError(error);
     await html.write(
