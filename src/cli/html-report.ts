@@ -2,14 +2,13 @@ import { accessSync, constants } from 'node:fs';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { ReportParts } from '../api/html-report';
-import { checkTargets } from '../onnx';
 import { writing } from '../onnx/file-errors';
 import type { ErrorDocument } from '../report/documents';
 import type { Phase } from '../report/html/content';
 import type { PlainError } from './job';
 import type { Ui } from './serve';
 
-/** The report of `--report`: says before the work whether it can be written, and writes it when all is known. */
+/** The report of `--report`: says before the work whether its folder can be written to, and writes it when all is known. */
 export class HtmlReport {
   readonly #phases: { what: string; started: number }[] = [];
   /** Whether its folder may not be there yet: where nothing comes of the job, it is made for the report alone. */
@@ -17,14 +16,14 @@ export class HtmlReport {
 
   /**
    * @param folderToCome a folder that the job itself will make
-   * @throws DiffxError exists, unwritable
+   * @param target as `checkTargets` has found it
+   * @throws DiffxError unwritable
    */
   constructor(
     readonly target: string,
     private readonly force: boolean,
     folderToCome?: string,
   ) {
-    checkTargets([target], force, '--report');
     const folder = path.dirname(target);
     this.#makeFolder = folderToCome !== undefined && path.resolve(folder) === path.resolve(folderToCome);
     if (!this.#makeFolder) writing(target, () => accessSync(folder, constants.W_OK));

@@ -54,7 +54,7 @@ function factLines(file: FileFacts, { style = PLAIN }: TableOptions): string[] {
 }
 
 /** `8`, or `8/16` where values have another width. */
-function width({ headWidth, valueWidth }: { headWidth: number; valueWidth: number }): string | number {
+export function width({ headWidth, valueWidth }: { headWidth: number; valueWidth: number }): string | number {
   return headWidth === valueWidth ? headWidth : `${headWidth}/${valueWidth}`;
 }
 
@@ -162,12 +162,17 @@ function differentialLines(differential: DifferentialByDiffx, options: TableOpti
   ];
 }
 
+/** lambda of a layer in a few letters. */
+export function lambdaText({ lambda, lambdaPerToken }: DifferentialLayer): string {
+  if (lambdaPerToken) return 'per token';
+  return lambda === null ? '?' : digits(lambda, 4);
+}
+
 /** Columns about lambda. */
 export const LAMBDAS: readonly Column<DifferentialLayer>[] = [
   {
     title: 'lambda',
-    cell: ({ lambda, lambdaPerToken }) =>
-      lambdaPerToken ? 'per token' : lambda === null ? '?' : digits(lambda, 4),
+    cell: lambdaText,
   },
   {
     title: 'lambda_init',

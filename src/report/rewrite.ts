@@ -2,7 +2,7 @@ import type { RecordedOptions } from '../attention/record';
 import type { DifferentialLayer, NotUnderstood } from './inspection';
 import { LAMBDAS, optionsText, PLACE_COLUMNS } from './inspection-text';
 import { type TableOptions, table } from './table';
-import { bytes, count, duration, PLAIN, plural, printable } from './text';
+import { bytes, count, duration, PLAIN, plural, printable, wroteLine } from './text';
 import { type SavedWeights, savedText, type WeightsReport, weightsText } from './weights';
 
 /** What `diffx rewrite` did. Plain data: the JSON of the command holds this, field for field. */
@@ -48,7 +48,7 @@ export function rewriteText(report: RewriteReport, options: TableOptions = {}): 
     `${plural(report.parametersAdded, 'parameter')} added`,
     ...(weights ? weightsText(weights, style) : []),
     `${style.green('Wrote')} ${style.bold(printable(target))}, ${bytes(report.bytes)}, in ${duration(report.milliseconds)}`,
-    ...(report.config === null ? [] : [`${style.green('Wrote')} ${style.bold(printable(report.config))}`]),
+    ...(report.config === null ? [] : [wroteLine(report.config, style)]),
     ...(report.saved ? savedText(report.saved, style) : []),
   ];
 }

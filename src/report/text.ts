@@ -56,6 +56,16 @@ export function digits(value: number, significant: number): string {
   return Number.isFinite(value) ? Number(value.toPrecision(significant)).toString() : String(value);
 }
 
+/** A number as 1.2e-7, with two digits. */
+export function scientific(value: number): string {
+  return value === 0 ? '0' : Number(value.toPrecision(2)).toExponential();
+}
+
+/** Says that a file was written. */
+export function wroteLine(file: string, style: Style): string {
+  return `${style.green('Wrote')} ${style.bold(printable(file))}`;
+}
+
 /** Cuts a text at its end: `additive, fr…`. */
 export function cutEnd(text: string, width: number): string {
   const letters = [...text];

@@ -1,7 +1,7 @@
 import type { TensorComparison } from '../verify/compare';
 import type { Check, VerifyReport } from '../verify/report';
 import { type Column, type TableOptions, table } from './table';
-import { PLAIN, plural, printable, wrap } from './text';
+import { PLAIN, plural, printable, scientific, wrap } from './text';
 
 /** Findings of one check that are printed; the JSON has all. */
 const MOST_FINDINGS = 5;
@@ -101,10 +101,6 @@ function comparisonLines(report: VerifyReport, options: TableOptions): string[] 
   const lines = table(rows.slice(0, MOST_COMPARISONS), columns, options);
   const more = rows.length - MOST_COMPARISONS;
   return more > 0 ? [...lines, `  and ${more} more`] : lines;
-}
-
-function scientific(value: number): string {
-  return value === 0 ? '0' : Number(value.toPrecision(2)).toExponential();
 }
 
 /** What went wrong, in a few words: the first finding. */

@@ -33,12 +33,12 @@ function elementSize(tensor: TensorProto): number {
   return byteSize(tensor.dataType ?? 0, 1) ?? 0;
 }
 
-/** The elements of a stored tensor, to be read and moved; numbers of 4 bits each in a word of its own. */
+/** The elements of a stored tensor, to be read; numbers of 4 bits each in a word of its own. */
 function elementsOf(model: Model, tensor: TensorProto): Words {
   const bytes = model.bytes(tensor);
   return isHalfByte(tensor.dataType)
     ? unpackHalves(bytes, elementCount(tensorShape(tensor)))
-    : asWords(new Uint8Array(bytes), elementSize(tensor));
+    : asWords(bytes, elementSize(tensor));
 }
 
 /** As many elements as the tensor has. */
@@ -122,7 +122,7 @@ export function overwriteColumns(
   to: Int32Array,
 ): ByteRange {
   return computedBytes(model.file.tensorBytes(tensor).length, () => {
-    const words = elementsOf(model, tensor);
+    const words = elementsOf(model, tensor).slice();
     const rows = words.length / layout.columns;
     const step = layout.outFirst ? 1 : layout.columns;
     const start = (column: number) => (layout.outFirst ? column * rows : column);

@@ -1,4 +1,5 @@
 import { examine } from '../../api/inspect';
+import { checkTargets } from '../../onnx';
 import { inspectionText } from '../../report/inspection-text';
 import { htmlReportOf } from '../html-report';
 import { serve } from '../serve';
@@ -7,6 +8,7 @@ import { wrote } from '../wrote';
 serve<'inspect'>(async (job, ui) => {
   const { input, explain } = job;
   const { width, style } = ui;
+  if (job.report !== undefined) checkTargets([job.report], job.force, '--report');
   const html = htmlReportOf(job);
   ui.phase(`reading ${input}`);
   html?.phase('reading and matching');

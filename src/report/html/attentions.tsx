@@ -1,5 +1,6 @@
 import type { DifferentialLayer, InspectedAttention, NotUnderstood } from '../inspection';
-import { digits, plural } from '../text';
+import { lambdaText, width } from '../inspection-text';
+import { plural } from '../text';
 import type { ReportContent } from './content';
 import { Name, Section, Table, type TableColumn } from './parts';
 
@@ -64,16 +65,16 @@ function rowsOf(found: readonly InspectedAttention[], layers: readonly Different
 
 function columnsFor(rows: readonly Row[]): TableColumn<Row>[] {
   const of = ({ found, layer }: Row) => found ?? layer;
-  const width = (row: Row) => {
-    const [heads, values] = [of(row)?.headWidth, of(row)?.valueWidth];
-    return heads === values ? heads : `${heads}/${values}`;
+  const widthOf = (row: Row) => {
+    const attention = of(row);
+    return attention && width(attention);
   };
   const columns: TableColumn<Row>[] = [
     { title: 'layer', number: true, cell: (row) => of(row)?.depth },
     { title: 'path', cell: ({ path }) => <Name of={path} /> },
     { title: 'heads', number: true, cell: (row) => of(row)?.heads },
     { title: 'kv', number: true, cell: (row) => of(row)?.kvHeads },
-    { title: 'width', number: true, cell: width },
+    { title: 'width', number: true, cell: widthOf },
   ];
   if (rows.some(({ found }) => found)) {
     columns.push(
@@ -96,12 +97,6 @@ function columnsFor(rows: readonly Row[]): TableColumn<Row>[] {
     );
   }
   return columns;
-}
-
-/** lambda of a layer in a few letters. */
-export function lambdaText({ lambda, lambdaPerToken }: DifferentialLayer): string {
-  if (lambdaPerToken) return 'per token';
-  return lambda === null ? '?' : digits(lambda, 4);
 }
 
 const MISSES: readonly TableColumn<NotUnderstood>[] = [

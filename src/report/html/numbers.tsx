@@ -1,8 +1,8 @@
 import type { DifferentialLayer } from '../inspection';
+import { lambdaText } from '../inspection-text';
 import { digits } from '../text';
-import { lambdaText } from './attentions';
 import { type LayerError, MARKS } from './charts';
-import { Drawing, Name, Section, scientific, Table } from './parts';
+import { Drawing, errorText, Name, Section, Table } from './parts';
 
 /** Numbers of each layer: a chart with its legend, where there is one, and the same as a table. */
 function ByLayer({
@@ -109,7 +109,7 @@ export function Errors({
         label="largest absolute error by layer"
         paths={layers}
         series={providers}
-        cell={(index, provider) => scientific(of(layers[index], provider))}
+        cell={(index, provider) => errorText(of(layers[index], provider))}
       />
     </Section>
   );

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { printable } from '../text';
+import { printable, scientific } from '../text';
 
 /** A name out of a model: in a fixed width, with control characters shown as their codes. */
 export function Name({ of }: { of: string }) {
@@ -74,8 +74,7 @@ export function Verdict({ passed, yes, no }: { passed: boolean; yes: string; no:
   return <strong class={passed ? 'verdict good' : 'verdict bad'}>{passed ? yes : no}</strong>;
 }
 
-/** 1.2e-7, or 0. */
-export function scientific(value: number | undefined): string {
-  if (value === undefined || Number.isNaN(value)) return '-';
-  return value === 0 ? '0' : Number(value.toPrecision(2)).toExponential();
+/** An error as 1.2e-7, or a dash where there is none. */
+export function errorText(value: number | undefined): string {
+  return value === undefined || Number.isNaN(value) ? '-' : scientific(value);
 }

@@ -1,11 +1,18 @@
+/** On a light screen. */
+const LIGHT = `--ground: #ffffff; --panel: #f5f6f8; --ink: #1c2024; --faint: #5b6470; --line: #d5d9df; --link: #0b57b0;
+  --good: #146c37; --bad: #b3261e; --warning: #7a4d00;
+  --projection: #e3ecf8; --heart: #fdf0d0; --negative: #f9e0e6; --negative-line: #a3224b;
+  --series-1: #0b57b0; --series-2: #b04a00; --series-3: #146c37; --series-4: #7b2d8e;`;
+
+/** On paper: the same, without shades. */
+const ON_PAPER = `${LIGHT}
+    --panel: #ffffff; --ink: #000000; --faint: #444444; --line: #bbbbbb; --link: #000000;`;
+
 /** The look of the page: light and dark as the reader's system has it, and printable. */
 export const STYLE = `
 :root {
   color-scheme: light dark;
-  --ground: #ffffff; --panel: #f5f6f8; --ink: #1c2024; --faint: #5b6470; --line: #d5d9df; --link: #0b57b0;
-  --good: #146c37; --bad: #b3261e; --warning: #7a4d00;
-  --projection: #e3ecf8; --heart: #fdf0d0; --negative: #f9e0e6; --negative-line: #a3224b;
-  --series-1: #0b57b0; --series-2: #b04a00; --series-3: #146c37; --series-4: #7b2d8e;
+  ${LIGHT}
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -88,10 +95,7 @@ main { padding-bottom: 40px; }
 @media print {
   :root {
     color-scheme: light;
-    --ground: #ffffff; --panel: #ffffff; --ink: #000000; --faint: #444444; --line: #bbbbbb; --link: #000000;
-    --good: #146c37; --bad: #b3261e; --warning: #7a4d00;
-    --projection: #e3ecf8; --heart: #fdf0d0; --negative: #f9e0e6; --negative-line: #a3224b;
-    --series-1: #0b57b0; --series-2: #b04a00; --series-3: #146c37; --series-4: #7b2d8e;
+    ${ON_PAPER}
   }
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   nav, .skip, .switch { display: none; }

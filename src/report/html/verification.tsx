@@ -2,7 +2,7 @@ import type { TensorComparison } from '../../verify/compare';
 import type { Check, PlacementAtLevel, VerifyReport } from '../../verify/report';
 import type { Timing } from '../../verify/timings';
 import { count, duration, plural } from '../text';
-import { Name, Section, scientific, Table, type TableColumn, Verdict } from './parts';
+import { errorText, Name, Section, Table, type TableColumn, Verdict } from './parts';
 
 /** Every check, with what it found. */
 export function Checks({ report }: { report: VerifyReport }) {
@@ -37,9 +37,9 @@ const CHECKS: readonly TableColumn<Check>[] = [
   { title: 'result', cell: ({ passed }) => <Verdict passed={passed} yes="pass" no="FAIL" /> },
   { title: 'what must be true', cell: ({ states }) => states },
   { title: 'comparisons', number: true, cell: ({ compared }) => count(compared) },
-  { title: 'largest error', number: true, cell: ({ maxAbs }) => scientific(maxAbs) },
-  { title: 'allowed', number: true, cell: ({ tolerance }) => scientific(tolerance?.atol) },
-  { title: 'and of the value', number: true, cell: ({ tolerance }) => scientific(tolerance?.rtol) },
+  { title: 'largest error', number: true, cell: ({ maxAbs }) => errorText(maxAbs) },
+  { title: 'allowed', number: true, cell: ({ tolerance }) => errorText(tolerance?.atol) },
+  { title: 'and of the value', number: true, cell: ({ tolerance }) => errorText(tolerance?.rtol) },
 ];
 
 function Findings({ checks }: { checks: readonly Check[] }) {
@@ -93,9 +93,9 @@ function Outputs({ checks }: { checks: readonly Check[] }) {
         { title: 'output', cell: ({ name }) => <Name of={name} /> },
         { title: 'check', cell: ({ check }) => check },
         { title: 'on', cell: ({ provider }) => provider },
-        { title: 'max abs', number: true, cell: ({ numbers }) => scientific(numbers.maxAbs) },
-        { title: 'max rel', number: true, cell: ({ numbers }) => scientific(numbers.maxRelative) },
-        { title: 'rms', number: true, cell: ({ numbers }) => scientific(numbers.rms) },
+        { title: 'max abs', number: true, cell: ({ numbers }) => errorText(numbers.maxAbs) },
+        { title: 'max rel', number: true, cell: ({ numbers }) => errorText(numbers.maxRelative) },
+        { title: 'rms', number: true, cell: ({ numbers }) => errorText(numbers.rms) },
         { title: 'cosine', number: true, cell: ({ numbers }) => numbers.cosine.toFixed(6) },
         {
           title: 'top-1',
