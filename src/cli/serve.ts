@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { COLOUR, PLAIN, type Style } from '../report/text';
+import { endRuntime } from '../runtime';
 import type { JobName, JobResult, Jobs, Look, Message } from './job';
 import { plainError } from './plain-error';
 
@@ -35,5 +36,6 @@ export function serve<Name extends JobName>(
     .then(
       (result) => post({ kind: 'result', result }),
       (error: unknown) => post({ kind: 'failure', error: plainError(error) }),
-    );
+    )
+    .finally(endRuntime);
 }

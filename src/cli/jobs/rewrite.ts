@@ -16,6 +16,7 @@ import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
 import { verificationText } from '../../report/verification-text';
 import { weightsReport } from '../../report/weights';
+import { startRuntime } from '../../runtime';
 import type { VerifyReport } from '../../verify/report';
 import type { VerifySettings } from '../../verify/verify';
 import { dumper } from '../dumps';
@@ -41,6 +42,8 @@ serve<'rewrite'>(async (job, ui) => {
   ];
   checkTargets(targets, job.force);
   const html = htmlReportOf(job, job.makeFolder ? path.dirname(job.output) : undefined);
+  // It starts while the model is rewritten.
+  if (job.verify || job.debug) startRuntime();
   const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
   html?.phase('reading and rewriting');
