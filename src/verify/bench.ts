@@ -188,7 +188,7 @@ export class Bench {
       await work();
       return true;
     } catch (error) {
-      const known = error instanceof DiffxError && (isRefused(error) || error.code === 'feed-mismatch');
+      const known = isRefused(error) || (error instanceof DiffxError && error.code === 'feed-mismatch');
       if (!known) throw error;
       check.findOnce(error.message);
       return false;

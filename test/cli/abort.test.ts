@@ -71,14 +71,14 @@ test('rewrite --debug: the model is written, and not run', () => {
   expect(filesIn(folder)).toEqual(['model.diff.onnx', 'model.onnx']);
 });
 
-test('monitor: a model that diffx wrote, so exit code 1', () => {
+test('monitor: the model is what the user gave it', () => {
   const folder = pair();
   fs.copyFileSync(path.join(FIXTURES, 'llama.io.safetensors'), path.join(folder, 'batch.safetensors'));
   const files = ['batch.safetensors', 'diff.onnx', 'model.onnx'];
   const args = ['monitor', 'diff.onnx', '--inputs', 'batch.safetensors', '--log-dir', 'logs'];
-  expectFailure(run(folder, ...args), { exit: 1, says: SAYS }, folder, files);
+  expectFailure(run(folder, ...args), { exit: 2, says: SAYS }, folder, files);
   const asJson = run(folder, ...args, '--json');
-  expect(documentOf(asJson)).toMatchObject({ command: 'monitor', error: { exitCode: 1 } });
+  expect(documentOf(asJson)).toMatchObject({ command: 'monitor', error: { exitCode: 2 } });
 });
 
 test('the library goes on: the next model is verified', async () => {
