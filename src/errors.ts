@@ -127,6 +127,12 @@ export const errors = {
       `${path}: cannot be written (${reason})`,
       'Make it possible, or choose another target.',
     ),
+  unfinished: (path: string, reason: string) =>
+    usage(
+      'unfinished',
+      `${path}: a run that was killed was replacing files beside it, and that cannot be finished (${reason})`,
+      'Make its folder writable and run again: the files may not fit together as they are.',
+    ),
   noTemporaryFolder: (folder: string, reason: string) =>
     usage(
       'no-temporary-folder',

@@ -1,4 +1,4 @@
-import * as fs from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -10,7 +10,7 @@ import { type WeightsFile, weightsOf } from '../../api/weights';
 import { ExitCode } from '../../errors';
 import { checkTargets, isStream, memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { writing } from '../../onnx/file-errors';
-import { temporaryFolder } from '../../onnx/folders';
+import { removeFolders, temporaryFolder } from '../../onnx/folders';
 import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -130,7 +130,7 @@ async function lookAfter(
   const { debugAfter } = await import('../../api/debug.js');
   if (toFile) return debugAfter(job.output, before);
   // The folder goes with the process.
-  const copy = path.join(temporaryFolder('debug-'), path.basename(job.input));
+  const copy = path.join(temporaryFolder('debug'), path.basename(job.input));
   writeRewritten(output, copy, false);
   return debugAfter(copy, before);
 }
@@ -151,13 +151,13 @@ async function inFolder<T extends VerifyReport | undefined>(
     done = result?.passed !== false;
     return result;
   } finally {
-    if (made !== undefined && !done) fs.rmSync(made, { recursive: true, force: true });
+    if (made !== undefined && !done) removeFolders(path.dirname(output), made);
   }
 }
 
 /** The first folder that had to be made; undefined where it was there. */
 function newFolder(folder: string): string | undefined {
-  return writing(folder, () => fs.mkdirSync(folder, { recursive: true }));
+  return writing(folder, () => mkdirSync(folder, { recursive: true }));
 }
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
@@ -171,8 +171,7 @@ function write(output: RewriteOutput, job: RewriteJob, beside: readonly Output[]
   ui.phase(`writing ${job.output}`);
   for (const { path: file } of beside) ui.usesFolder(path.dirname(file));
   if (job.output === '-') {
-    writeFiles(beside, job.force);
-    writeToStandardOutput(rewrittenBytes(output));
+    writeFiles(beside, job.force, () => writeToStandardOutput(rewrittenBytes(output)));
     return;
   }
   ui.usesFolder(path.dirname(job.output));
