@@ -96,8 +96,8 @@ export function tidy(folder: string, own = false): void {
 }
 
 /** Removes temporary folders of runs that were killed, from the folder for such. */
-export function tidyTemporaryFolder(): void {
-  sweep(tmpdir(), false);
+export function tidyTemporaryFolder(folder: string = tmpdir()): void {
+  sweep(folder, false);
 }
 
 function sweep(folder: string, own: boolean): void {
