@@ -6,7 +6,7 @@ import { errors } from '../errors';
 import type { ByteRange } from './bytes';
 import { writing } from './file-errors';
 import { removeFolders } from './folders';
-import { type Entry, inodeOf, Journal } from './journal';
+import { type Entry, inodeOf, Journal, type Plan } from './journal';
 import { temporaryName } from './owner';
 import { tidy } from './tidy';
 import { uninterrupted } from './uninterrupted';
@@ -144,7 +144,25 @@ function begin(steps: readonly Step[], force: boolean, goesOn: boolean): Journal
       ? { ...entry, previous: from(previous) }
       : entry;
   });
-  return Journal.begin(folder, { id: randomUUID(), force, entries });
+  return beginAlone(folder, { id: randomUUID(), force, entries });
+}
+
+/** How long to wait for others that move files in the same folder, and how long at most between two attempts. */
+const PATIENCE = 5000;
+const PAUSE = 20;
+
+/**
+ * Begins when nobody else moves files there: two runs that overwrite one pair of files must not take turns. Whoever sees
+ * another journal beside its own withdraws and tries again a little later, so of two never both go on.
+ */
+function beginAlone(folder: string, plan: Plan): Journal {
+  for (const until = Date.now() + PATIENCE; ; ) {
+    const journal = Journal.begin(folder, plan);
+    if (journal.isAlone || Date.now() > until) return journal;
+    journal.withdraw();
+    tidy(folder);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Math.random() * PAUSE);
+  }
 }
 
 function takeBack(steps: readonly Step[], journal: Journal | undefined): void {

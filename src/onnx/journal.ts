@@ -7,7 +7,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { errors } from '../errors';
 import { writing } from './file-errors';
-import { temporaryName } from './owner';
+import { ownerOf, temporaryName } from './owner';
 
 /** A file on its way, with paths relative to the journal's folder. */
 export interface Entry {
@@ -79,6 +79,21 @@ export class Journal {
     return new Journal(folder, plan, own, [], true);
   }
 
+  /** Whether another plan is being carried out in this folder: then one of the two must wait. */
+  get isAlone(): boolean {
+    const file = this.file;
+    if (file === undefined) return true;
+    return !fs
+      .readdirSync(this.folder === '' ? '.' : this.folder)
+      .some((name) => name.endsWith(ENDING) && name !== path.basename(file) && ownerOf(name) !== undefined);
+  }
+
+  /** Takes away what was written down, before anything was done. */
+  withdraw(): void {
+    if (this.file !== undefined) fs.rmSync(this.file, { force: true });
+    for (const pointer of this.pointers) fs.rmSync(pointer, { force: true });
+  }
+
   /**
    * Carries the plan out.
    * @throws exists where a file is there that was not, unwritable
@@ -113,12 +128,11 @@ export class Journal {
 
   /** When all has been done: takes away the journal, then what was put aside. */
   end(): void {
-    if (this.file !== undefined) fs.rmSync(this.file, { force: true });
+    this.withdraw();
     for (const { temporary, previous } of this.plan.entries) {
       fs.rmSync(this.#at(temporary), { force: true });
       if (previous !== undefined) fs.rmSync(this.#at(previous), { force: true });
     }
-    for (const pointer of this.pointers) fs.rmSync(pointer, { force: true });
   }
 
   #at(name: string): string {

@@ -28,7 +28,11 @@ function settle(folder: string, own: boolean): boolean {
   const until = Date.now() + PATIENCE;
   for (;;) {
     const begun = namesIn(folder).filter(isJournal);
-    if (begun.filter((name) => !isSettled(path.join(folder, name), own)).length === 0) return true;
+    // One after the other: what is left waits for whoever moves files at this moment.
+    begun.sort(
+      (a, b) => Number(isLeft(path.join(folder, a), own)) - Number(isLeft(path.join(folder, b), own)),
+    );
+    if (begun.every((name) => isSettled(path.join(folder, name), own))) return true;
     if (Date.now() > until) return false;
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE);
   }

@@ -60,6 +60,28 @@ test.each([200, 500, 800, 1100])('SIGTERM while it verifies, after %i ms', async
   }
 });
 
+test('of several runs that write one output at once, one succeeds', async () => {
+  const folder = workFolder();
+  const args = ['rewrite', 'model.onnx', '-o', 'out.onnx', '-q', '--save-weights', 'w.safetensors'];
+  const runs = ['0', '1', '2'].map((seed) => {
+    const child = spawn(process.execPath, [MAIN, ...args, '--seed', seed], { cwd: folder });
+    let said = '';
+    child.stderr.on('data', (text) => {
+      said += text;
+    });
+    return new Promise<{ code: number | null; said: string }>((resolve) => {
+      child.on('close', (code) => resolve({ code, said }));
+    });
+  });
+  const [first, ...others] = (await Promise.all(runs)).sort((a, b) => (a.code ?? 0) - (b.code ?? 0));
+  expect(first?.code).toBe(0);
+  for (const { code, said } of others) {
+    expect(code).toBe(2);
+    expect(said).toMatch(/^error: (out\.onnx|w\.safetensors): exists already$/m);
+  }
+  expect(filesIn(folder)).toEqual(['model.onnx', 'out.onnx', 'w.safetensors']);
+});
+
 describe('a reader that goes away', () => {
   const shell = (command: string, cwd: string) => {
     const run = spawnSync('sh', ['-c', command], {
