@@ -81,15 +81,15 @@ describe('at the same time', () => {
   });
 
   const onLinux = process.platform === 'linux' ? test : test.skip;
-  onLinux('with force, two runs that write one pair do not take turns: one waits', async () => {
-    // Another process moves its files at this moment, and takes a while.
-    const script = 'read name; sleep 0.3; rm "$name"';
-    const other = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
+  onLinux('with force, two runs that write one pair do not take turns: one waits', () => {
+    // The other one takes a while, when it has begun.
+    const script = 'until [ -s .diffx-$$-*.journal ]; do sleep 0.05; done; sleep 0.3; rm .diffx-$$-*.journal';
+    const other = spawn('sh', ['-c', script], { cwd: folder.path, stdio: 'ignore' });
     const start = fs.readFileSync(`/proc/${other.pid}/stat`, 'utf8').split(' ')[21];
     const journal = folder.in(`.diffx-${other.pid}-${start}-${TEMPORARY.split('-')[3]}-aa.journal`);
-    fs.writeFileSync(journal, JSON.stringify({ id: 'a', force: true, entries: [] }));
-    other.stdin.end(`${journal}\n`);
-    writeFiles([output('side', 'new'), output('m', 'new')], true);
+    const plan = JSON.stringify({ id: 'a', force: true, entries: [] });
+    // It begins when these files are being written.
+    writeFiles([output('side', 'new'), meanwhile('m', () => fs.writeFileSync(journal, plan))], true);
     expect(files()).toEqual(['m', 'side']);
   });
 
