@@ -14,7 +14,7 @@ import { temporaryFolder } from '../support/fixtures';
 import { diffx, filesIn, LLAMA, MAIN } from './run-cli';
 
 const HOOK = path.join(__dirname, '../support/kill-points.js');
-const ASKED = process.env['DIFFX_KILL_POINTS'] ?? '5';
+const ASKED = process.env['DIFFX_KILL_POINTS'] ?? '3';
 
 const scratch = fs.mkdtempSync(path.join(temporaryFolder(), 'scratch-'));
 const sources = fs.mkdtempSync(path.join(temporaryFolder(), 'source-'));
@@ -47,6 +47,11 @@ const SCENARIOS: readonly Scenario[] = [
       'preserve',
     ],
     over: true,
+  },
+  {
+    name: 'new files, verified',
+    arguments: ['-o', 'out.onnx', '--verify', '--init', 'preserve'],
+    over: false,
   },
 ];
 
