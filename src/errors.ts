@@ -35,6 +35,11 @@ export class DiffxError extends Error {
   readonly reasons: readonly string[];
 }
 
+/** True where ONNX Runtime refused a model, or did not survive it. */
+export function isRefused(error: unknown): error is DiffxError {
+  return error instanceof DiffxError && ['runtime-refused', 'runtime-ended'].includes(error.code);
+}
+
 function usage(code: string, message: string, remedy = '', cause?: unknown): DiffxError {
   return new DiffxError(code, ExitCode.usage, message, remedy, cause === undefined ? {} : { cause });
 }
@@ -122,6 +127,12 @@ export const errors = {
       `${path}: cannot be written (${reason})`,
       'Make it possible, or choose another target.',
     ),
+  unfinished: (path: string, reason: string) =>
+    usage(
+      'unfinished',
+      `${path}: a run that was killed was replacing files beside it, and that cannot be finished (${reason})`,
+      'Make its folder writable and run again: the files may not fit together as they are.',
+    ),
   noTemporaryFolder: (folder: string, reason: string) =>
     usage(
       'no-temporary-folder',
@@ -190,6 +201,19 @@ export const errors = {
       exitCode === ExitCode.usage
         ? 'Check that the model runs before it is rewritten; export it again.'
         : 'The rewritten model is not usable: please report this with the original model.',
+    ),
+  /**
+   * ONNX Runtime did not survive a model.
+   * @param how its process ended; @param said the last that it wrote
+   */
+  runtimeEnded: (model: string, how: string, said: string, exitCode: ExitCode) =>
+    new DiffxError(
+      'runtime-ended',
+      exitCode,
+      `${model}: ONNX Runtime does not survive it: its process ${how}${said === '' ? '' : `, after '${said}'`}`,
+      exitCode === ExitCode.usage
+        ? 'Check that the model runs before it is rewritten: this is a fault of ONNX Runtime, or its memory was used up.'
+        : 'If the original model runs, please report this with it; the memory may have been used up as well.',
     ),
   feedMismatch: (model: string, reason: string) =>
     usage('feed-mismatch', `${model}: ${reason}`, 'Give every input of the model one tensor of its type.'),

@@ -1,4 +1,10 @@
+const { join } = require('node:path');
 const { TestEnvironment } = require('jest-environment-node');
+
+// ONNX Runtime's process is started from a source file here.
+const HOOK = `--require ${JSON.stringify(join(__dirname, 'typescript.js'))}`;
+if (!process.env.NODE_OPTIONS?.includes(HOOK))
+  process.env.NODE_OPTIONS = [process.env.NODE_OPTIONS, HOOK].filter(Boolean).join(' ');
 
 /**
  * Jest runs tests in a sandbox that has typed-array constructors of its own, and onnxruntime-node

@@ -11,6 +11,7 @@ import {
   totalBytes,
 } from '../report/debug';
 import { keepsFunction } from '../rewrite/options';
+import { startRuntime } from '../runtime';
 import { mixFeed, type Tensors } from '../verify/bench';
 import { type CaseRun, runOriginal } from '../verify/case-runs';
 import { compareTensors } from '../verify/compare';
@@ -37,6 +38,7 @@ const LENGTH = 8;
  * @throws DiffxError for models that cannot be read
  */
 export async function debugBefore(path: string): Promise<Before> {
+  startRuntime();
   const model = load(readModel(path));
   try {
     return await withSession(path, { refusedExitCode: ExitCode.usage }, async (session) => {

@@ -7,6 +7,7 @@ import { type ByteRange, readModel } from '../onnx';
 import { keepsFunction, parseLayers } from '../rewrite/options';
 import { planParameters } from '../rewrite/parameters';
 import { prepare } from '../rewrite/prepare';
+import { startRuntime } from '../runtime';
 import type { VerifyReport } from '../verify/report';
 import { type Pair, type VerifySettings, verifyPair } from '../verify/verify';
 
@@ -19,6 +20,8 @@ export async function verifyModels(
   rewritten: string,
   settings: VerifySettings = {},
 ): Promise<VerifyReport> {
+  // It starts while the models are read.
+  startRuntime();
   return verifyPair(makePair(original, rewritten), settings);
 }
 

@@ -101,6 +101,14 @@ export interface Look {
   readonly colour: boolean;
 }
 
+/** What the thread of a job is given. */
+export interface WorkerData<Name extends JobName = JobName> {
+  readonly settings: Jobs[Name];
+  readonly look: Look;
+  /** What must not be interrupted goes through it. */
+  readonly gate: SharedArrayBuffer;
+}
+
 /** An error on its way between threads. */
 export interface PlainError {
   readonly code: string;
@@ -132,6 +140,3 @@ export type Message =
   | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'result'; readonly result: JobResult }
   | { readonly kind: 'failure'; readonly error: PlainError };
-
-/** Temporary files of this process begin so: those of the writer, and those of the jobs. */
-export const TEMPORARY = `.diffx-${process.pid}-`;

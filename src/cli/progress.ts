@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { TEMPORARY } from './job';
+import { TEMPORARY } from '../onnx/owner';
 
 /** Nothing is shown for work that is done sooner. */
 const SILENCE = 1000;

@@ -1,21 +1,19 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { errors } from '../errors';
 import { temporaryFolder } from '../onnx/folders';
-import {
-  type JobName,
-  type JobResult,
-  type Jobs,
-  type Look,
-  type Message,
-  type PlainError,
-  TEMPORARY,
-} from './job';
+import { tidy } from '../onnx/tidy';
+import { makeGate, shutGate } from '../onnx/uninterrupted';
+import type { JobName, JobResult, Jobs, Look, Message, PlainError, WorkerData } from './job';
 import { plainError } from './plain-error';
 
 /** Three times the semi-space of V8; the limit is not used up by small models. */
 const YOUNG_GENERATION_MB = 96;
+
+/** Milliseconds to wait for files that are being moved, when the process is told to end. */
+const PATIENCE = 10_000;
+
 export interface JobListener {
   phase(text: string): void;
   warning(text: string): void;
@@ -39,14 +37,17 @@ export async function runJob<Name extends JobName>(
   listener: JobListener,
 ): Promise<Outcome> {
   // Whatever the job puts aside goes with this folder, however the process ends.
-  const scratch = temporaryFolder('diffx-');
+  const scratch = temporaryFolder('job');
   const folders = new Set<string>();
+  const gate = makeGate();
   const cleanUp = () => {
-    for (const folder of folders) removeTemporaries(folder);
+    // Whoever moves files at this moment comes to an end; whoever would begin to does not.
+    if (!shutGate(gate, PATIENCE)) return;
+    for (const folder of folders) tidy(folder, true);
     removeFolder(scratch);
   };
   const worker = new Worker(path.join(__dirname, 'jobs', `${name}.js`), {
-    workerData: { settings, look },
+    workerData: { settings, look, gate } satisfies WorkerData,
     env: { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch },
     // A model is many small objects that live as long as the job: fewer collections of young ones.
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
@@ -99,17 +100,6 @@ function onSignals(cleanUp: () => void): () => void {
   };
   for (const signal of SIGNALS) process.on(signal, handle);
   return release;
-}
-
-function removeTemporaries(folder: string): void {
-  try {
-    for (const name of readdirSync(folder)) {
-      // `.old` is the user's: a file that was about to be replaced.
-      if (name.startsWith(TEMPORARY) && !name.endsWith('.old')) removeFolder(path.join(folder, name));
-    }
-  } catch {
-    // The folder may not exist: then nothing was written to it.
-  }
 }
 
 /** The job may be writing into it at this moment. */

@@ -1,6 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { goThrough } from '../onnx/uninterrupted';
 import { COLOUR, PLAIN, type Style } from '../report/text';
-import type { JobName, JobResult, Jobs, Look, Message } from './job';
+import { endRuntime } from '../runtime';
+import type { JobName, JobResult, Jobs, Message, WorkerData } from './job';
 import { plainError } from './plain-error';
 
 /** What a job can say while it runs, and how its text shall look. */
@@ -20,7 +22,8 @@ export interface Ui {
 export function serve<Name extends JobName>(
   run: (settings: Jobs[Name], ui: Ui) => JobResult | Promise<JobResult>,
 ): void {
-  const { settings, look } = workerData as { settings: Jobs[Name]; look: Look };
+  const { settings, look, gate } = workerData as WorkerData<Name>;
+  goThrough(gate);
   const post = (message: Message) => parentPort?.postMessage(message);
   const ui: Ui = {
     width: look.width,
@@ -35,5 +38,6 @@ export function serve<Name extends JobName>(
     .then(
       (result) => post({ kind: 'result', result }),
       (error: unknown) => post({ kind: 'failure', error: plainError(error) }),
-    );
+    )
+    .finally(endRuntime);
 }

@@ -3,7 +3,8 @@ import * as path from 'node:path';
 import { DiffxError } from '../errors';
 import { type Output, writeFiles } from '../onnx';
 import { writing } from '../onnx/file-errors';
-import { TEMPORARY } from './job';
+import { TEMPORARY } from '../onnx/owner';
+import { uninterrupted } from '../onnx/uninterrupted';
 
 /**
  * A folder beside the target in which an output waits until it has been verified. Its files already have the names
@@ -16,7 +17,7 @@ export class Stage {
 
   constructor(readonly target: string) {
     const parent = path.dirname(target);
-    this.#folder = writing(target, () => fs.mkdtempSync(path.join(parent, TEMPORARY)));
+    this.#folder = uninterrupted(() => writing(target, () => fs.mkdtempSync(path.join(parent, TEMPORARY))));
     this.path = path.join(this.#folder, path.basename(target));
   }
 

@@ -7,26 +7,24 @@ import { reasonOf } from '../onnx/file-errors';
 const PATIENCE = 5;
 
 /**
- * Writes bytes to standard output and waits until they are out. A reader that goes away (`| head`) ends it quietly.
+ * Writes bytes to standard output and waits until they are out. A reader that goes away before it has all of a model
+ * (`| head -c 100`) has none.
  * @throws unwritable
  */
 export function writeToStandardOutput(bytes: ByteRange): void {
   for (const chunk of bytes.chunks()) {
     for (let done = 0; done < chunk.length; ) {
-      const written = writeSome(chunk, done);
-      if (written === undefined) return;
-      done += written;
+      done += writeSome(chunk, done);
     }
   }
 }
 
-/** Number of bytes written; undefined where nobody reads any more. */
-function writeSome(chunk: Uint8Array, from: number): number | undefined {
+/** Number of bytes written. */
+function writeSome(chunk: Uint8Array, from: number): number {
   try {
     return writeSync(1, chunk, from, chunk.length - from);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EPIPE') return undefined;
     if (code !== 'EAGAIN') throw errors.unwritable('standard output', reasonOf(error));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PATIENCE);
     return 0;

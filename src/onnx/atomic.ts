@@ -1,10 +1,15 @@
 /** Files that appear complete or not at all, several together. */
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { errors } from '../errors';
 import type { ByteRange } from './bytes';
 import { writing } from './file-errors';
+import { removeFolders } from './folders';
+import { type Entry, inodeOf, Journal, type Plan } from './journal';
+import { temporaryName } from './owner';
+import { tidy } from './tidy';
+import { uninterrupted } from './uninterrupted';
 
 export interface Output {
   readonly path: string;
@@ -20,31 +25,46 @@ export interface StagedOutput {
 }
 
 /**
- * Writes files under temporary names beside their targets and renames them when all are complete. If anything fails
- * the targets are as they were and nothing is left behind. A target may be one of the files that are read. Devices and
- * pipes, where there is nothing to rename, are written to when the files are there.
+ * Writes files under temporary names beside their targets and moves them when all are complete. If anything fails
+ * the targets are as they were and nothing is left behind; if the process is killed between two moves, the next one that
+ * reads or writes there finishes them. A target may be one of the files that are read. Of several processes that write to
+ * one target without `force`, one succeeds. Devices and pipes, where there is nothing to move, are written to when the files
+ * are there.
  * @param outputs in the order in which they shall appear
+ * @param last is done when the files are there; where it fails, they are taken back
  * @throws exists unless `force`, sameTarget, unwritable
  */
-export function writeFiles(outputs: readonly (Output | StagedOutput)[], force: boolean): void {
+export function writeFiles(
+  outputs: readonly (Output | StagedOutput)[],
+  force: boolean,
+  last?: () => void,
+): void {
   checkTargets(
     outputs.map((output) => output.path),
     force,
   );
   const streams: Output[] = [];
   const steps: Step[] = [];
+  let journal: Journal | undefined;
   try {
     for (const output of outputs) {
       if ('bytes' in output && isStream(output.path)) streams.push(output);
-      else steps.push(prepare(output));
+      else prepare(output, steps);
     }
-    for (const step of steps) publish(step, step === steps.at(-1) && streams.length === 0);
-    for (const stream of streams) writeTo(stream.path, 'w', stream);
+    uninterrupted(() => {
+      journal = begin(steps, force, streams.length > 0 || last !== undefined);
+      journal?.finish();
+    });
+    for (const stream of streams) {
+      const descriptor = writing(stream.path, () => fs.openSync(stream.path, 'w'));
+      writeTo(descriptor, stream);
+    }
+    last?.();
   } catch (error) {
-    for (const step of steps.reverse()) undo(step);
+    uninterrupted(() => takeBack(steps, journal));
     throw error;
   }
-  for (const step of steps) fs.rmSync(step.previous, { force: true });
+  uninterrupted(() => journal?.end());
 }
 
 /** Whether a path leads to a device or a pipe, such as /dev/stdout. */
@@ -56,11 +76,13 @@ export function isStream(target: string): boolean {
 }
 
 /**
- * Checks targets before the work begins whose result they shall hold.
+ * Checks targets before the work begins whose result they shall hold. What a run that was killed has left beside them is
+ * finished or removed first.
  * @param option of the command line that chooses them, for the message
  * @throws exists unless `force`, sameTarget, unwritable
  */
 export function checkTargets(targets: readonly string[], force: boolean, option?: string): void {
+  for (const folder of new Set(targets.map((target) => path.dirname(target)))) tidy(folder);
   for (const target of targets) checkTarget(target, force, option);
   const files = targets.filter((target) => !isStream(target)).map((target) => path.resolve(target));
   const twice = files.find((file, index) => files.indexOf(file) !== index);
@@ -83,68 +105,95 @@ interface Step {
   readonly target: string;
   /** Where the new file waits until all are complete. */
   readonly temporary: string;
-  /** Where the file that was there before waits until all is done. */
-  readonly previous: string;
   /** The first folder that had to be made for it. */
   readonly folder: string | undefined;
-  published: boolean;
 }
 
-function prepare(output: Output | StagedOutput): Step {
+/** @param steps gets what was begun, also where it fails */
+function prepare(output: Output | StagedOutput, steps: Step[]): void {
   const target = output.path;
   const parent = path.dirname(target);
-  const temporary = path.join(parent, `.diffx-${process.pid}-${randomBytes(4).toString('hex')}`);
-  const step = { target, previous: `${temporary}.old`, published: false };
-  if ('staged' in output) return { ...step, temporary: output.staged, folder: undefined };
-  const make = () => fs.mkdirSync(parent, { recursive: true });
-  return written(
-    { ...step, temporary, folder: output.makeFolder ? writing(target, make) : undefined },
-    output,
-  );
-}
-
-function written(step: Step, output: Output): Step {
-  try {
-    writeTo(step.temporary, 'wx', output);
-  } catch (error) {
-    undo(step);
-    throw error;
+  if ('staged' in output) {
+    steps.push({ target, temporary: output.staged, folder: undefined });
+    return;
   }
-  return step;
+  const temporary = path.join(parent, temporaryName());
+  const descriptor = uninterrupted(() =>
+    writing(target, () => {
+      const folder = output.makeFolder ? fs.mkdirSync(parent, { recursive: true }) : undefined;
+      steps.push({ target, temporary, folder });
+      return fs.openSync(temporary, 'wx');
+    }),
+  );
+  writeTo(descriptor, output);
 }
 
-/** @param last nothing can fail after it, so the file that was there before need not wait */
-function publish(step: Step, last: boolean): void {
-  writing(step.target, () => {
-    // A second name for the old file: the target is never missing.
-    if (!last && fs.existsSync(step.target)) linkOrCopy(step.target, step.previous);
-    fs.renameSync(step.temporary, step.target);
-    step.published = true;
+/** @param goesOn whether something can fail when all files are in their places */
+function begin(steps: readonly Step[], force: boolean, goesOn: boolean): Journal | undefined {
+  const [model] = steps.slice(-1);
+  if (!model) return undefined;
+  const folder = path.dirname(model.target);
+  const from = (file: string) => path.relative(folder, file);
+  const entries = steps.map((step): Entry => {
+    const { target, temporary } = step;
+    const entry = { target: from(target), temporary: from(temporary), inode: inodeOf(temporary) ?? '' };
+    // Nothing can fail after the last one, so the file that was there before need not wait.
+    if (!force || (step === model && !goesOn)) return entry;
+    const previous = path.join(path.dirname(target), `${temporaryName()}.old`);
+    return writing(target, () => linkOrCopy(target, previous))
+      ? { ...entry, previous: from(previous) }
+      : entry;
   });
+  return beginAlone(folder, { id: randomUUID(), force, entries });
 }
 
-function undo(step: Step): void {
-  const { target, temporary, previous, folder, published } = step;
-  fs.rmSync(temporary, { force: true });
-  if (published && fs.existsSync(previous)) fs.renameSync(previous, target);
-  else if (published) fs.rmSync(target, { force: true });
-  fs.rmSync(previous, { force: true });
-  if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true });
+/** How long to wait for others that move files in the same folder, and how long at most between two attempts. */
+const PATIENCE = 5000;
+const PAUSE = 20;
+
+/**
+ * Begins when nobody else moves files there: two runs that overwrite one pair of files must not take turns. Whoever sees
+ * another journal beside its own withdraws and tries again a little later, so of two never both go on.
+ */
+function beginAlone(folder: string, plan: Plan): Journal {
+  for (const until = Date.now() + PATIENCE; ; ) {
+    const journal = Journal.begin(folder, plan);
+    if (journal.isAlone || Date.now() > until) return journal;
+    journal.withdraw();
+    tidy(folder);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Math.random() * PAUSE);
+  }
 }
 
-function linkOrCopy(from: string, to: string): void {
+function takeBack(steps: readonly Step[], journal: Journal | undefined): void {
+  if (journal) {
+    journal.undo();
+    journal.end();
+  }
+  for (const { target, temporary, folder } of [...steps].reverse()) {
+    fs.rmSync(temporary, { force: true });
+    if (folder !== undefined) removeFolders(path.dirname(target), folder);
+  }
+}
+
+/**
+ * A second name for a file.
+ * @returns false where there is none
+ */
+function linkOrCopy(from: string, to: string): boolean {
+  if (fs.lstatSync(from, { throwIfNoEntry: false }) === undefined) return false;
   try {
     fs.linkSync(from, to);
   } catch {
     fs.copyFileSync(from, to);
   }
+  return true;
 }
 
 const GATHERED = 1 << 20;
 
 /** Writes bytes; short pieces are gathered first. */
-function writeTo(file: string, flags: string, { path: target, bytes }: Output): void {
-  const descriptor = writing(target, () => fs.openSync(file, flags));
+function writeTo(descriptor: number, { path: target, bytes }: Output): void {
   let total = 0;
   try {
     const put = (piece: Uint8Array) => {

@@ -8,6 +8,7 @@ const REASONS: Partial<Record<string, string>> = {
   ENOSPC: 'no space left on device',
   EDQUOT: 'the disk quota is used up',
   ENOENT: 'the folder does not exist',
+  EPIPE: 'whoever read it has gone away',
   ENOTDIR: 'a part of the path is no folder',
   EISDIR: 'it is a folder',
   ELOOP: 'links lead to one another in a circle',

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { errors } from '../errors';
 import type { ByteRange } from './bytes';
 import { reading } from './file-errors';
+import { settleFor } from './tidy';
 
 /** Random access to bytes. */
 export interface Source {
@@ -55,11 +56,12 @@ class MemoryRange implements ByteRange {
 const SMALL_FILE = 1 << 20;
 
 /**
- * Opens a file for reading.
+ * Opens a file for reading. Where a run that was killed was about to replace it and others, that is finished first.
  * @param options.inMemoryUpTo files up to this many bytes are read at once; default 1 MiB
- * @throws fileNotFound, notAFile, unreadable
+ * @throws fileNotFound, notAFile, unreadable, unfinished
  */
 export function openSource(path: string, options: { inMemoryUpTo?: number } = {}): Source {
+  settleFor(path);
   return reading(path, () => openFile(path, options.inMemoryUpTo ?? SMALL_FILE));
 }
 

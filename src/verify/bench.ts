@@ -1,5 +1,5 @@
 import { MIX_INPUT } from '../attention/record';
-import { DiffxError, ExitCode } from '../errors';
+import { DiffxError, ExitCode, isRefused } from '../errors';
 import type { Model } from '../ir';
 import { DataType } from '../onnx';
 import type { CaseRun } from './case-runs';
@@ -188,7 +188,7 @@ export class Bench {
       await work();
       return true;
     } catch (error) {
-      const known = error instanceof DiffxError && ['runtime-refused', 'feed-mismatch'].includes(error.code);
+      const known = isRefused(error) || (error instanceof DiffxError && error.code === 'feed-mismatch');
       if (!known) throw error;
       check.findOnce(error.message);
       return false;

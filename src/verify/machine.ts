@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { arch, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { packageFolder } from './providers/installed';
+import { packageFolder } from '../runtime';
 
 /** Where something was run. */
 export interface Machine {

@@ -1,4 +1,4 @@
-import { DiffxError } from '../errors';
+import { isRefused } from '../errors';
 import type { Bench } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareTensors, type TensorComparison } from './compare';
@@ -27,7 +27,7 @@ export async function outputsThatOptimizationsChange(
     });
   } catch (error) {
     // What does not run without optimizations says nothing of them.
-    if (!(error instanceof DiffxError) || error.code !== 'runtime-refused') throw error;
+    if (!isRefused(error)) throw error;
     changed.clear();
   }
   return changed;

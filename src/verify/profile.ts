@@ -29,7 +29,7 @@ export interface ProfileFolder {
  * @throws noTemporaryFolder
  */
 export function makeProfileFolder(): ProfileFolder {
-  const folder = temporaryFolder('diffx-profile-');
+  const folder = temporaryFolder('profile');
   const discard = () => rmSync(folder, { recursive: true, force: true });
   return {
     prefix: join(folder, 'profile'),

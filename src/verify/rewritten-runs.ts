@@ -35,7 +35,7 @@ export async function runRewritten(
           unmixed.push(await session.run(bench.feeds(run, 'positive', mixFeed(0))));
       }
       for (const run of loudRuns) loud.push(await session.run(bench.feeds(run, 'both')));
-      if (elsewhere) nodes.push(...session.endProfiling());
+      if (elsewhere) nodes.push(...(await session.endProfiling()));
     }, elsewhere),
   );
   return ran ? { given, loud, unmixed, nodes } : undefined;

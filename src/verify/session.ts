@@ -1,8 +1,13 @@
-/** Running models in ONNX Runtime: the only door to onnxruntime-node, next to `providers`. */
-import { performance } from 'node:perf_hooks';
-import { env, InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+/** Running models in ONNX Runtime, which lives in a process of its own. */
 import { DiffxError, ExitCode, errors } from '../errors';
 import { DataType, dataTypeName } from '../onnx/data-types';
+import {
+  type InferenceSession,
+  openSession,
+  RuntimeEnded,
+  type RuntimeSession,
+  type RuntimeTensor,
+} from '../runtime';
 import { makeProfileFolder, type NodeRun } from './profile';
 import {
   CPU,
@@ -14,7 +19,7 @@ import {
   toBinding,
   whyUnavailable,
 } from './providers';
-import type { Tensor, TensorData, TensorDescription } from './tensor';
+import { arrayOver, type Tensor, type TensorDescription } from './tensor';
 
 export interface SessionOptions {
   /** Default: the CPU. */
@@ -49,7 +54,7 @@ export interface Session {
   /** How long it took to load, and all runs so far together. */
   readonly timing: SessionTiming;
   /** What ran since the session was made; the profile ends with it. Only with `profile`. */
-  endProfiling(): readonly NodeRun[];
+  endProfiling(): Promise<readonly NodeRun[]>;
   /** Frees the native memory; a second call does nothing. */
   release(): Promise<void>;
 }
@@ -66,12 +71,12 @@ export async function createSession(
   const provider = options.provider ?? CPU;
   settleTf32([provider]);
   const name = options.name ?? (typeof model === 'string' ? model : 'the model');
+  const exitCode = options.refusedExitCode ?? ExitCode.verificationFailed;
   const refuse = (error: unknown) =>
-    gaveUp(provider, name, reasonOf(error)) ??
-    errors.runtimeRefused(name, reasonOf(error), options.refusedExitCode ?? ExitCode.verificationFailed);
+    error instanceof RuntimeEnded
+      ? errors.runtimeEnded(name, error.how, error.said, exitCode)
+      : (gaveUp(provider, name, reasonOf(error)) ?? errors.runtimeRefused(name, reasonOf(error), exitCode));
   const profile = options.profile ? makeProfileFolder() : undefined;
-  // Errors reach the user as DiffxError; what ONNX Runtime logs besides would only be noise on standard error.
-  env.logLevel = 'fatal';
   const settings: InferenceSession.SessionOptions = {
     executionProviders: [toBinding(provider)],
     graphOptimizationLevel: options.optimization ?? 'all',
@@ -79,16 +84,10 @@ export async function createSession(
     ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile.prefix } : {}),
   };
-  let session: InferenceSession | undefined;
-  const started = performance.now();
   try {
-    session = await (typeof model === 'string'
-      ? InferenceSession.create(model, settings)
-      : InferenceSession.create(model, settings));
-    return wrap(session, name, refuse, profile, performance.now() - started);
+    return wrap(await openSession(model, settings), name, refuse, profile);
   } catch (error) {
     profile?.discard();
-    await session?.release();
     if (error instanceof DiffxError) throw error;
     const problem = provider.provider === 'cpu' ? undefined : await whyUnavailable(provider);
     if (problem) throw errors.providerUnavailable(provider.text, problem.missing, problem.remedy);
@@ -120,44 +119,37 @@ export async function withSession<T>(
 }
 
 function wrap(
-  session: InferenceSession,
+  session: RuntimeSession,
   name: string,
   refuse: (error: unknown) => DiffxError,
   profile: ReturnType<typeof makeProfileFolder> | undefined,
-  loadMilliseconds: number,
 ): Session {
-  let released = false;
   let [runs, runMilliseconds] = [0, 0];
-  const inputs = session.inputMetadata.map(describe);
-  const outputs = session.outputMetadata.map(describe);
+  const inputs = session.inputs.map(describe);
+  const outputs = session.outputs.map(describe);
+  const { loadMilliseconds } = session;
   return {
     inputs,
     outputs,
     async run(feeds, wanted = outputs.map((output) => output.name)) {
       checkFeeds(name, inputs, feeds);
-      let results: InferenceSession.ReturnType;
-      try {
-        const values = Object.entries(feeds).map(([key, tensor]) => [key, toOrt(tensor)] as const);
-        const started = performance.now();
-        results = await session.run(Object.fromEntries(values), wanted);
-        runMilliseconds += performance.now() - started;
-        runs++;
-      } catch (error) {
+      const values = Object.entries(feeds).map(([key, tensor]) => toRuntime(key, tensor));
+      const { tensors, milliseconds } = await session.run(values, wanted).catch((error: unknown) => {
         throw refuse(error);
-      }
-      return Object.fromEntries(wanted.map((key) => [key, fromOrt(results[key])]));
+      });
+      runMilliseconds += milliseconds;
+      runs++;
+      return Object.fromEntries(tensors.map((tensor) => [tensor.name, fromRuntime(tensor)]));
     },
     get timing() {
       return { loadMilliseconds, runs, runMilliseconds };
     },
-    endProfiling() {
+    async endProfiling() {
       if (!profile) throw new Error('the session was made without `profile`');
-      session.endProfiling();
+      await session.endProfiling();
       return profile.collect();
     },
     async release() {
-      if (released) return;
-      released = true;
       await session.release();
       profile?.discard();
     },
@@ -182,7 +174,7 @@ function checkFeeds(
 }
 
 /** ONNX Runtime's names of the element types that it exchanges with Node. It has none for bfloat16. */
-const ORT_TYPES: ReadonlyMap<OrtTensor.Type, DataType> = new Map([
+const RUNTIME_TYPES: ReadonlyMap<RuntimeTensor['type'], DataType> = new Map([
   ['float32', DataType.FLOAT],
   ['float64', DataType.DOUBLE],
   ['float16', DataType.FLOAT16],
@@ -199,28 +191,22 @@ const ORT_TYPES: ReadonlyMap<OrtTensor.Type, DataType> = new Map([
 
 function describe(metadata: InferenceSession.ValueMetadata): TensorDescription {
   if (!metadata.isTensor) return { name: metadata.name, dtype: DataType.UNDEFINED, shape: [] };
-  const dtype = ORT_TYPES.get(metadata.type) ?? DataType.UNDEFINED;
+  const dtype = RUNTIME_TYPES.get(metadata.type) ?? DataType.UNDEFINED;
   return { name: metadata.name, dtype, shape: metadata.shape };
 }
 
-function toOrt(tensor: Tensor): OrtTensor {
-  for (const [type, dtype] of ORT_TYPES) {
-    if (dtype === tensor.dtype) return new OrtTensor(type, tensor.data as Float32Array, tensor.shape);
+function toRuntime(name: string, { dtype, shape, data }: Tensor): RuntimeTensor {
+  for (const [type, each] of RUNTIME_TYPES) {
+    if (each !== dtype) continue;
+    return { name, type, dims: shape, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
   }
-  throw new Error(`${dataTypeName(tensor.dtype)} cannot be handed to ONNX Runtime`);
+  throw new Error(`${dataTypeName(dtype)} cannot be handed to ONNX Runtime`);
 }
 
-function fromOrt(value: OrtTensor | undefined): Tensor {
-  const dtype = value && ORT_TYPES.get(value.type);
-  if (!value || dtype === undefined)
-    throw new Error('ONNX Runtime gave no tensor of a type that Node can hold');
-  const raw = value.data as TensorData;
-  // Node 24 and later have Float16Array, and ONNX Runtime then uses it: the bits are the same.
-  const data =
-    dtype === DataType.FLOAT16 && !(raw instanceof Uint16Array)
-      ? new Uint16Array(raw.buffer, raw.byteOffset, raw.length)
-      : raw;
-  return { dtype, shape: value.dims, data };
+function fromRuntime({ type, dims, bytes }: RuntimeTensor): Tensor {
+  const dtype = RUNTIME_TYPES.get(type);
+  if (dtype === undefined) throw new Error('ONNX Runtime gave no tensor of a type that Node can hold');
+  return { dtype, shape: dims, data: arrayOver(dtype, bytes.buffer as ArrayBuffer) };
 }
 
 /** ONNX Runtime's reason in one line, without what the message says anyway. */

@@ -1,4 +1,4 @@
-import { DiffxError } from '../errors';
+import { isRefused } from '../errors';
 import type { Model, Value } from '../ir';
 import type { DataType } from '../onnx';
 import { encodeFloats } from '../onnx/floats';
@@ -70,7 +70,7 @@ async function measured(bench: Bench, runs: readonly CaseRun[]): Promise<Readonl
     );
   } catch (error) {
     // What does not run changes nothing.
-    if (!(error instanceof DiffxError) || error.code !== 'runtime-refused') throw error;
+    if (!isRefused(error)) throw error;
   }
   return changes;
 }

@@ -70,7 +70,11 @@ function wholeBytes(dtype: DataType, count: number): number {
   return size;
 }
 
-function arrayOver(dtype: DataType, buffer: ArrayBuffer): TensorData {
+/**
+ * The numbers in a buffer, which is not copied.
+ * @throws Error where the type has no typed array
+ */
+export function arrayOver(dtype: DataType, buffer: ArrayBuffer): TensorData {
   switch (dtype) {
     case DataType.FLOAT:
       return new Float32Array(buffer);

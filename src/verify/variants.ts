@@ -31,7 +31,7 @@ export function makeVariant(
   if (modelSize(file) <= largest) {
     return { model: modelBytes(proto, { name: file.path, tensorBytes }).read(), discard: () => undefined };
   }
-  const folder = temporaryFolder('diffx-verify-');
+  const folder = temporaryFolder('verify');
   const discard = () => rmSync(folder, { recursive: true, force: true });
   const target = path.join(folder, 'variant.onnx');
   try {

@@ -1,5 +1,5 @@
 /** The checks that run the models: at home on the CPU, and on every other provider that was asked for. */
-import { DiffxError } from '../errors';
+import { isRefused } from '../errors';
 import type { Bench, RunPlace } from './bench';
 import { type CaseRun, rerunOriginal, runOriginal } from './case-runs';
 import { checkExchanged } from './check-exchanged';
@@ -98,7 +98,7 @@ async function again(
   try {
     return await bench.original((session) => rerunOriginal(runs, session, where));
   } catch (error) {
-    if (!(error instanceof DiffxError) || error.code !== 'runtime-refused') throw error;
+    if (!isRefused(error)) throw error;
     notVerified.push(`everything${where}: the original itself does not run: ${error.message}`);
     return [];
   }

@@ -1,8 +1,8 @@
 /** The progress line: only where it is wanted, only after a second, and gone when something else is printed. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { TEMPORARY } from '../../src/cli/job';
 import { Progress } from '../../src/cli/progress';
+import { TEMPORARY } from '../../src/onnx/owner';
 import { workFolder } from './run-cli';
 
 class Terminal {

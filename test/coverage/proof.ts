@@ -73,7 +73,7 @@ async function proveMode({ model, io }: Opened, ep: string, mode: Mode, rewrite:
 }
 
 /** What verification throws where it is the original that does not run. */
-const NOT_THE_REWRITE = ['no-case-runs', 'runtime-refused'];
+const NOT_THE_REWRITE = ['no-case-runs', 'runtime-refused', 'runtime-ended'];
 
 /** With inputs made from the graph; with the stored ones, where the original runs with none that are made. */
 async function verified(model: string, rewritten: string, ep: string, io: string | undefined) {

@@ -1,7 +1,7 @@
 /** What a verification costs is mostly loading models: how often it does, as the README says. */
-import { InferenceSession } from 'onnxruntime-node';
 import type { RewriteFileSettings } from '../../src/api/rewrite';
 import { verifyModels } from '../../src/api/verify';
+import { RuntimeProcess } from '../../src/runtime';
 import { describeSecondProvider } from '../support/second-provider';
 import { pairOf } from './support/pairs';
 
@@ -14,12 +14,14 @@ interface Loads {
 /** Loads by provider. */
 async function loadsOf(settings: RewriteFileSettings, ep?: string): Promise<Record<string, Loads>> {
   const { original, rewritten } = pairOf('llama-dec-dy18-sdpa', settings);
-  const create = jest.spyOn(InferenceSession, 'create');
+  const requests = jest.spyOn(RuntimeProcess.prototype, 'request');
   try {
     await verifyModels(original, rewritten, { lengths: [5], ...(ep === undefined ? {} : { ep }) });
     const loads: Record<string, Loads> = {};
-    for (const [model, options] of create.mock.calls as unknown as Call[]) {
-      const [provider] = options.executionProviders;
+    for (const [request] of requests.mock.calls) {
+      if (request.kind !== 'create') continue;
+      const { path: model, settings: options } = request;
+      const [provider] = options.executionProviders ?? [];
       const name = typeof provider === 'string' ? provider : (provider?.name ?? '');
       const all = loads[name] ?? { original: 0, rewritten: 0, copies: 0 };
       loads[name] = all;
@@ -27,14 +29,9 @@ async function loadsOf(settings: RewriteFileSettings, ep?: string): Promise<Reco
     }
     return loads;
   } finally {
-    create.mockRestore();
+    requests.mockRestore();
   }
 }
-
-type Call = readonly [
-  model: unknown,
-  options: { readonly executionProviders: readonly (string | { readonly name: string })[] },
-];
 
 test.each<[RewriteFileSettings, number]>([
   // Layers at both levels, neutralised, exchanged.

@@ -1,4 +1,4 @@
-import * as fs from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -10,12 +10,13 @@ import { type WeightsFile, weightsOf } from '../../api/weights';
 import { ExitCode } from '../../errors';
 import { checkTargets, isStream, memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { writing } from '../../onnx/file-errors';
-import { temporaryFolder } from '../../onnx/folders';
+import { removeFolders, temporaryFolder } from '../../onnx/folders';
 import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
 import { verificationText } from '../../report/verification-text';
 import { weightsReport } from '../../report/weights';
+import { startRuntime } from '../../runtime';
 import type { VerifyReport } from '../../verify/report';
 import type { VerifySettings } from '../../verify/verify';
 import { dumper } from '../dumps';
@@ -41,6 +42,8 @@ serve<'rewrite'>(async (job, ui) => {
   ];
   checkTargets(targets, job.force);
   const html = htmlReportOf(job, job.makeFolder ? path.dirname(job.output) : undefined);
+  // It starts while the model is rewritten.
+  if (job.verify || job.debug) startRuntime();
   const before = job.debug ? await lookBefore(job, ui) : undefined;
   ui.phase(`rewriting ${job.input}`);
   html?.phase('reading and rewriting');
@@ -127,7 +130,7 @@ async function lookAfter(
   const { debugAfter } = await import('../../api/debug.js');
   if (toFile) return debugAfter(job.output, before);
   // The folder goes with the process.
-  const copy = path.join(temporaryFolder('debug-'), path.basename(job.input));
+  const copy = path.join(temporaryFolder('debug'), path.basename(job.input));
   writeRewritten(output, copy, false);
   return debugAfter(copy, before);
 }
@@ -148,13 +151,13 @@ async function inFolder<T extends VerifyReport | undefined>(
     done = result?.passed !== false;
     return result;
   } finally {
-    if (made !== undefined && !done) fs.rmSync(made, { recursive: true, force: true });
+    if (made !== undefined && !done) removeFolders(path.dirname(output), made);
   }
 }
 
 /** The first folder that had to be made; undefined where it was there. */
 function newFolder(folder: string): string | undefined {
-  return writing(folder, () => fs.mkdirSync(folder, { recursive: true }));
+  return writing(folder, () => mkdirSync(folder, { recursive: true }));
 }
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
@@ -168,8 +171,7 @@ function write(output: RewriteOutput, job: RewriteJob, beside: readonly Output[]
   ui.phase(`writing ${job.output}`);
   for (const { path: file } of beside) ui.usesFolder(path.dirname(file));
   if (job.output === '-') {
-    writeFiles(beside, job.force);
-    writeToStandardOutput(rewrittenBytes(output));
+    writeFiles(beside, job.force, () => writeToStandardOutput(rewrittenBytes(output)));
     return;
   }
   ui.usesFolder(path.dirname(job.output));

@@ -2,12 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-
-/** The folder of the installed onnxruntime-node. */
-export function packageFolder(): string {
-  return dirname(require.resolve('onnxruntime-node/package.json'));
-}
+import { basename, join } from 'node:path';
+import { packageFolder } from '../../runtime';
 
 /** Where its native libraries are for this platform. */
 export function nativeFolder(): string {

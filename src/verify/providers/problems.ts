@@ -1,7 +1,8 @@
 /** Why a provider does not start or gives up, recognised by what ONNX Runtime and the drivers say. */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { findLibrary, nvidiaDriver, packageFolder, providerLibrary, vulkanDrivers } from './installed';
+import { packageFolder } from '../../runtime';
+import { findLibrary, nvidiaDriver, providerLibrary, vulkanDrivers } from './installed';
 import type { Provider } from './names';
 
 export type ProblemKind =

@@ -1,4 +1,4 @@
-import type { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession } from '../../runtime';
 import { optionOf, type ProviderSpec } from './names';
 
 /** A provider as onnxruntime-node wants it. */

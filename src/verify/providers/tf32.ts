@@ -3,7 +3,6 @@
  * onnxruntime-node has no way to say no, but cuBLAS, cuDNN and TensorRT all read NVIDIA_TF32_OVERRIDE when they are
  * loaded (https://docs.nvidia.com/cuda/cublas/#tensorfloat-32-tf32).
  */
-import { isMainThread } from 'node:worker_threads';
 import { errors } from '../../errors';
 import type { ProviderSpec } from './names';
 
@@ -19,8 +18,7 @@ function asked({ options }: ProviderSpec): boolean {
 }
 
 /**
- * Switches TF32 off unless it is asked for. Must happen before the libraries are loaded, and in the main thread: the
- * environment of another thread is a copy that native code does not see.
+ * Switches TF32 off unless it is asked for, in the process that ONNX Runtime gets: it is started with this environment.
  * @throws DiffxError contradiction where one provider wants it and another does not: a process has one environment
  */
 export function settleTf32(specs: readonly ProviderSpec[]): void {
@@ -34,7 +32,7 @@ export function settleTf32(specs: readonly ProviderSpec[]): void {
       `--ep ${other.text}`,
       'TF32 is on or off for a whole process',
     );
-  if (!asked(first) && isMainThread) process.env[VARIABLE] = '0';
+  if (!asked(first)) process.env[VARIABLE] = '0';
 }
 
 /** Whether products may be computed in TF32, as far as can be known. */

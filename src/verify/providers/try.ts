@@ -2,8 +2,8 @@
  * Trying a provider: a model of one node is run in a process of its own, so that a driver that crashes takes nothing
  * with it, and so that what native libraries write can be read.
  */
-import { spawn } from 'node:child_process';
-import { packageFolder } from './installed';
+import { RuntimeEnded, RuntimeProcess } from '../../runtime';
+import { makeProfileFolder, type NodeRun } from '../profile';
 import type { ProviderSpec } from './names';
 import { oneNodeModel } from './one-node-model';
 import { toBinding } from './session-options';
@@ -19,67 +19,52 @@ export interface Attempt {
 /** Some drivers hang; others compile their first program for many seconds. */
 const TIMEOUT = 60_000;
 
-/**
- * The whole program of the process: in plain JavaScript since it runs from sources and from the built package alike.
- * The last line that it prints is the provider which the profile names, or the error.
- */
-const PROGRAM = `
-const { mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs');
-const { join } = require('node:path');
-const { InferenceSession, Tensor } = require('onnxruntime-node');
-const [model, provider] = JSON.parse(process.argv[1]);
-const scratch = mkdtempSync(join(require('node:os').tmpdir(), 'diffx-try-'));
-const say = (what) => process.stdout.write('\\n' + JSON.stringify(what));
-(async () => {
-  const session = await InferenceSession.create(Buffer.from(model, 'base64'), {
-    executionProviders: [provider], logSeverityLevel: 2, enableProfiling: true, profileFilePrefix: join(scratch, 'p'),
-  });
-  const { y } = await session.run({ x: new Tensor('float32', Float32Array.of(1, 2, 3, 4), [2, 2]) });
-  if (y.data.join() !== '7,10,15,22') throw new Error('wrong product: ' + y.data.join());
-  session.endProfiling();
-  const events = readdirSync(scratch).flatMap((file) => JSON.parse(readFileSync(join(scratch, file), 'utf8')));
-  const event = events.find((each) => each.cat === 'Node' && each.args && each.args.op_name === 'MatMul');
-  await session.release();
-  say({ ranOn: event && event.args.provider });
-})().catch((error) => say({ said: String(error.message) })).finally(() => rmSync(scratch, { recursive: true, force: true }));
-`;
+/** Of ONNX Runtime's log: warnings and errors. */
+const WARNINGS = 2;
 
 /** Runs one node on a provider. Never throws: what goes wrong is what was asked for. */
-export function tryProvider(spec: ProviderSpec): Promise<Attempt> {
-  const job = JSON.stringify([Buffer.from(oneNodeModel()).toString('base64'), toBinding(spec)]);
-  const child = spawn(process.execPath, ['-e', PROGRAM, job], {
-    cwd: packageFolder(),
-    env: process.env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: TIMEOUT,
-    killSignal: 'SIGKILL',
-  });
-  let [printed, logged] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    printed += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    logged += text;
-  });
-  return new Promise((resolve) => {
-    child.on('error', (error) => resolve({ ranOn: undefined, said: error.message }));
-    child.on('close', (code, signal) => {
-      const { ranOn, said = '' } = lastLine(printed);
-      if (ranOn !== undefined) resolve({ ranOn, said: '' });
-      else resolve({ ranOn: undefined, said: [said || ending(code, signal), logged].join('\n').trim() });
-    });
-  });
-}
-
-function lastLine(printed: string): { ranOn?: string; said?: string } {
+export async function tryProvider(spec: ProviderSpec): Promise<Attempt> {
+  const runtime = new RuntimeProcess('warning');
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    void runtime.end();
+  }, TIMEOUT);
   try {
-    return JSON.parse(printed.slice(printed.lastIndexOf('\n') + 1)) as { ranOn?: string; said?: string };
-  } catch {
-    return {};
+    return { ranOn: (await runNode(runtime, spec))?.provider, said: '' };
+  } catch (error) {
+    const why = late ? `did not start within ${TIMEOUT / 1000} s` : reasonOf(error);
+    return { ranOn: undefined, said: [why, runtime.written].join('\n').trim() };
+  } finally {
+    clearTimeout(timer);
+    await runtime.end();
   }
 }
 
-function ending(code: number | null, signal: NodeJS.Signals | null): string {
-  if (signal === 'SIGKILL') return `did not start within ${TIMEOUT / 1000} s`;
-  return signal === null ? `the process ended with code ${code}` : `the process crashed (${signal})`;
+/** @throws Error, RuntimeEnded */
+async function runNode(runtime: RuntimeProcess, spec: ProviderSpec): Promise<NodeRun | undefined> {
+  const profile = makeProfileFolder();
+  try {
+    const settings = {
+      executionProviders: [toBinding(spec)],
+      logSeverityLevel: WARNINGS,
+      enableProfiling: true,
+      profileFilePrefix: profile.prefix,
+    } as const;
+    await runtime.request({ kind: 'create', session: 1, settings }, [oneNodeModel()]);
+    const feeds = [{ name: 'x', type: 'float32', dims: [2, 2] }] as const;
+    const numbers = new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer);
+    const ran = await runtime.request({ kind: 'run', session: 1, feeds, outputs: ['y'] }, [numbers]);
+    const product = new Float32Array(ran.payloads[0]?.buffer ?? new ArrayBuffer(0)).join();
+    if (product !== '7,10,15,22') throw new Error(`wrong product: ${product}`);
+    await runtime.request({ kind: 'end-profiling', session: 1 });
+    return profile.collect().find(({ opType }) => opType === 'MatMul');
+  } finally {
+    profile.discard();
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof RuntimeEnded)) return (error as Error).message;
+  return error.signal === undefined ? `the process ${error.how}` : `the process crashed (${error.signal})`;
 }
