@@ -23,7 +23,8 @@ export interface PlanOptions {
   readonly batches?: readonly number[];
   readonly lengths?: readonly number[];
   readonly seed?: number;
-  readonly symbols?: Readonly<Record<string, number>>;
+  /** What goes for all cases, see `Sizes`. */
+  readonly sizes?: Pick<Sizes, 'symbols' | 'relations' | 'lengths'>;
 }
 
 /** How large numbers of an extreme case are: products of two exceed what float16 holds. */
@@ -39,7 +40,7 @@ const PAST = 6;
  * numbers, where there are inputs for that.
  */
 export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {}): FeedCase[] {
-  const fixed = fixedSizes(inputs);
+  const fixed = fixedSizes(inputs, options.sizes?.relations);
   const choices = (axis: 'batch' | 'sequence' | 'past', otherwise: readonly number[]) => {
     const value = fixed[axis];
     return value === undefined ? otherwise : [value];
@@ -47,12 +48,12 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
   const batches = choices('batch', options.batches ?? [1, 3]);
   const lengths = choices('sequence', options.lengths ?? [1, 5, 16]);
   const pasts = choices('past', inputs.some(({ role }) => role.kind === 'past') ? [0, PAST] : [0]);
-  const masked = inputs.some(({ role }) => role.kind === 'mask');
+  const masked = inputs.some(isMask);
   const cases: FeedCase[] = [];
   for (const past of pasts) {
     for (const sequence of lengths) {
       for (const batch of batches) {
-        const one = { batch, sequence, past, seed: options.seed ?? 0, ...symbolsOf(options) };
+        const one = { batch, sequence, past, seed: options.seed ?? 0, ...options.sizes };
         cases.push({ ...one, padding: 'none' });
         if (masked && batch > 1 && past + sequence > 1)
           cases.push({ ...one, padding: 'left' }, { ...one, padding: 'right' });
@@ -65,6 +66,10 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
   return distinct(inputs, all);
 }
 
+function isMask({ role }: FeedInput): boolean {
+  return role.kind === 'mask' || role.kind === 'key-lengths';
+}
+
 /** Of the longest case with most rows: once with large numbers, once with a row that is padding alone. */
 function extremeCases(inputs: readonly FeedInput[], cases: readonly FeedCase[]): FeedCase[] {
   const has = (...kinds: Role['kind'][]) => inputs.some(({ role }) => kinds.includes(role.kind));
@@ -72,12 +77,8 @@ function extremeCases(inputs: readonly FeedInput[], cases: readonly FeedCase[]):
   if (!base) return [];
   return [
     ...(has('data', 'past') ? [{ ...base, volume: LOUD }] : []),
-    ...(has('mask') && base.batch > 1 ? [{ ...base, padding: 'row' as const }] : []),
+    ...(has('mask', 'key-lengths') && base.batch > 1 ? [{ ...base, padding: 'row' as const }] : []),
   ];
-}
-
-function symbolsOf({ symbols }: PlanOptions): Pick<Sizes, 'symbols'> {
-  return symbols ? { symbols } : {};
 }
 
 /** Cases that differ in what the model sees: where everything is fixed there is one. */

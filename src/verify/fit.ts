@@ -1,0 +1,172 @@
+/**
+ * Inputs that a model takes: what was read off the graph is tried on the model itself, and where it does not run, other
+ * masks and the sizes that the graph holds as numbers are tried, a bounded number of times.
+ */
+import { DiffxError } from '../errors';
+import type { Model } from '../ir';
+import { type FeedCase, type FeedInput, isDelicate, makeFeeds, type PlanOptions, planCases } from './feeds';
+import { type BakedSizes, bakedSizes } from './flow/baked-sizes';
+import { knownInputs } from './input-roles';
+import type { Session } from './session';
+import { isFloatTensor, type Tensor, toFloat64 } from './tensor';
+
+/** Inputs, and sizes, with which a model is run. */
+export interface Fit {
+  readonly inputs: readonly FeedInput[];
+  readonly plan: Pick<PlanOptions, 'batches' | 'lengths' | 'sizes'>;
+}
+
+type Sizes = NonNullable<PlanOptions['sizes']>;
+
+/** Batch and length of the runs that show whether inputs fit. */
+const TYPICAL = [
+  [3, 5],
+  [1, 5],
+  [1, 1],
+] as const;
+const BATCHES = [1, 3];
+const LENGTHS = [1, 5, 16];
+/** So many runs are spent on sizes that the graph holds. */
+const MOST_TRIES = 300;
+const LARGEST_BATCH = 64;
+
+/**
+ * Finds inputs that a model takes without giving NaN and nothing else; where there are none, those that say most about it.
+ * @param fixed batches and lengths that are wanted and nothing else
+ */
+export async function fitInputs(
+  model: Model,
+  session: Session,
+  fixed: Pick<PlanOptions, 'batches' | 'lengths'>,
+): Promise<Fit> {
+  const { inputs, relations } = knownInputs(model, session.inputs);
+  const ways: Sizes[] = [{ relations, lengths: 'different' }, { relations }, {}];
+  const trial = new Trial(session);
+  let ran: Fit | undefined;
+  for (const sizes of ways) {
+    for (const [batch, length] of TYPICAL) {
+      const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
+      const result = await trial.run(inputs, options);
+      const fit = { inputs, plan: { ...fixed, sizes } };
+      if (result === 'numbers') return fit;
+      if (result === 'nothing') continue;
+      for (const others of otherMasks(inputs))
+        if ((await trial.run(others, options)) === 'numbers') return { ...fit, inputs: others };
+      ran ??= fit;
+    }
+  }
+  const found = ran ?? (fixed.lengths || fixed.batches ? undefined : await search(trial, inputs, ways, bakedSizes(model)));
+  return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
+}
+
+/** What a model gives: `nothing` where it does not run, `nan` where no number is one. */
+type Result = 'numbers' | 'nan' | 'nothing';
+
+class Trial {
+  constructor(readonly session: Session) {}
+
+  /** Runs the one case without padding that options plan. */
+  async run(inputs: readonly FeedInput[], options: PlanOptions): Promise<Result> {
+    const planned = planCases(inputs, options).findLast(
+      (each) => each.padding === 'none' && !isDelicate(each) && each.on !== false,
+    );
+    return planned ? this.#runCase(inputs, planned) : 'nothing';
+  }
+
+  async #runCase(inputs: readonly FeedInput[], feedCase: FeedCase): Promise<Result> {
+    try {
+      const outputs = await this.session.run(makeFeeds(inputs, feedCase));
+      return isNothingButNan(outputs) ? 'nan' : 'numbers';
+    } catch (error) {
+      if (!(error instanceof DiffxError)) throw error;
+      return 'nothing';
+    }
+  }
+}
+
+/** Whether none of the floats that a model gives is a number; outputs without elements say nothing. */
+export function isNothingButNan(outputs: Readonly<Record<string, Tensor>>): boolean {
+  const floats = Object.values(outputs).filter((tensor) => isFloatTensor(tensor) && tensor.data.length > 0);
+  return floats.length > 0 && floats.every((tensor) => toFloat64(tensor).every(Number.isNaN));
+}
+
+const OTHER = { keep: 'hide', hide: 'keep', additive: 'keep' } as const;
+
+/** Each mask turned round, alone, and then all of them. */
+function otherMasks(inputs: readonly FeedInput[]): FeedInput[][] {
+  const masks = inputs.filter(({ role }) => role.kind === 'mask');
+  const turned = (which: ReadonlySet<FeedInput>) =>
+    inputs.map((input): FeedInput => {
+      const { role } = input;
+      if (role.kind !== 'mask' || !which.has(input)) return input;
+      return { ...input, role: { kind: 'mask', form: OTHER[role.form ?? 'keep'] } };
+    });
+  const alone = masks.map((input) => turned(new Set([input])));
+  return masks.length > 1 ? [...alone, turned(new Set(masks))] : alone;
+}
+
+/** Tries sizes that the graph holds as numbers, in every way to relate them. */
+async function search(
+  trial: Trial,
+  inputs: readonly FeedInput[],
+  ways: readonly Sizes[],
+  baked: BakedSizes,
+): Promise<Fit | undefined> {
+  let tries = 0;
+  for (const { batch, length, symbols } of trialSizes(inputs, baked)) {
+    for (const way of ways) {
+      if (tries++ >= MOST_TRIES) return undefined;
+      const sizes = { ...way, symbols };
+      if ((await trial.run(inputs, { batches: [batch], lengths: [length], sizes })) === 'nothing') continue;
+      return widen(trial, inputs, sizes, batch, length);
+    }
+  }
+  return undefined;
+}
+
+interface TrialSizes {
+  readonly batch: number;
+  readonly length: number;
+  readonly symbols: Readonly<Record<string, number>>;
+}
+
+/** Batches with lengths, then other sizes for each pair of axes that are named. */
+function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes): Iterable<TrialSizes> {
+  const batches = unique([...BATCHES, 2, ...sizes.filter((size) => size <= LARGEST_BATCH)]);
+  const lengths = unique([...LENGTHS, ...sizes]);
+  const names = unique(inputs.flatMap(({ shape }) => shape.filter((size) => typeof size === 'string')));
+  const images = unique(
+    inputs.flatMap(({ role, shape }) =>
+      role.kind === 'data' && shape.length > 3 ? shape.slice(-2).filter((size) => typeof size === 'string') : [],
+    ),
+  );
+  for (const place of images.length > 0 ? places : []) {
+    const symbols = Object.fromEntries(images.map((name) => [name, place]));
+    for (const batch of [...BATCHES, 2]) yield { batch, length: 5, symbols };
+  }
+  for (const batch of batches) yield { batch, length: 5, symbols: {} };
+  for (const length of lengths) yield { batch: 1, length, symbols: {} };
+  for (const batch of batches.slice(0, 8)) for (const length of lengths) yield { batch, length, symbols: {} };
+  for (const first of names) {
+    for (const second of names.filter((name) => name !== first)) {
+      for (const a of sizes.slice(0, 8))
+        for (const b of sizes.slice(0, 8)) yield { batch: 1, length: 5, symbols: { [first]: a, [second]: b } };
+    }
+  }
+}
+
+/** Of the usual batches and lengths those that run with what was found. */
+async function widen(trial: Trial, inputs: readonly FeedInput[], sizes: Sizes, batch: number, length: number): Promise<Fit> {
+  const batches = [batch];
+  const lengths = [length];
+  const runs = async (options: PlanOptions) => (await trial.run(inputs, { ...options, sizes })) !== 'nothing';
+  for (const other of BATCHES)
+    if (other !== batch && (await runs({ batches: [other], lengths }))) batches.push(other);
+  for (const other of LENGTHS)
+    if (other !== length && (await runs({ batches: [batch], lengths: [other] }))) lengths.push(other);
+  return { inputs, plan: { batches, lengths, sizes } };
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}

@@ -1,0 +1,312 @@
+import { type Dataflow, type Shapes, smallConstant } from '../../analyse';
+import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../../ir';
+import { DataType } from '../../onnx';
+import type { AttentionValues } from './attention-values';
+import {
+  elementwise,
+  indexRange,
+  isElementwise,
+  mapMaskForm,
+  maskForm,
+  type Numbers,
+  offsetOf,
+  OPEN,
+  type Operand,
+  ordersNumbers,
+  PROBES,
+} from './numbers';
+import { operatorInput, tablesOf } from './operator-inputs';
+import { type InputUses, narrower, noUses } from './uses';
+
+/** What of an input arrives at a value. */
+interface Trace {
+  readonly numbers: Numbers;
+  /** Nothing but layout and type have changed. */
+  readonly raw: boolean;
+  /** Elements were added up, so that what arrives is a count. */
+  readonly counted: boolean;
+  /** It was compared with something else, and which is larger decides. */
+  readonly ordered: boolean;
+}
+
+/** Operators that move elements, or pick some: what arrives at the first input leaves. */
+const LAYOUT = [
+  ...['Cast', 'CastLike', 'DequantizeLinear', 'Expand', 'Flatten', 'Gather', 'Identity', 'QuantizeLinear'],
+  ...['Reshape', 'Slice', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze'],
+];
+/** The same, but not all of the input, or not it alone. */
+const PICKING = [
+  ...['AveragePool', 'Concat', 'Dropout', 'GatherElements', 'GatherND', 'MaxPool', 'Pad', 'Resize'],
+  ...['ScatterElements', 'ScatterND', 'Trilu', 'Upsample'],
+];
+const COUNTING = ['CumSum', 'ReduceSum'];
+const JOINING = ['Concat', 'ScatterElements', 'ScatterND', 'TensorScatter'];
+const PRODUCTS = ['Einsum', 'MatMul'];
+/** Inputs that say what shape there shall be. */
+const SHAPES: Readonly<Record<string, readonly number[]>> = {
+  ConstantOfShape: [0],
+  Expand: [1],
+  Loop: [0],
+  OneHot: [1],
+  Range: [0, 1, 2],
+  Reshape: [1],
+  Slice: [1, 2],
+  Tile: [1],
+  TopK: [1],
+};
+
+/** Nodes are looked at once; bodies of functions once for each call, as long as it is not more often than this in all. */
+const CALLS = 200;
+const DEPTH = 32;
+
+/** Follows the inputs of a model to what is done with them: one walk over the graph, in order. */
+export class Tracer {
+  readonly uses = new Map<Value, InputUses>();
+  readonly #traces = new Map<Value, Map<Value, Trace>>();
+  readonly #functions: ReadonlyMap<string, Graph>;
+  #calls = 0;
+
+  constructor(
+    readonly model: Model,
+    readonly shapes: Shapes,
+    readonly dataflow: Dataflow,
+    readonly attentions: AttentionValues,
+  ) {
+    this.#functions = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn.body]));
+    for (const input of model.graph.inputs) {
+      if (input.initializer) continue;
+      const isBool = input.type?.tensorType?.elemType === DataType.BOOL;
+      const numbers = isBool ? PROBES.map((value) => (value === 0 ? 0 : 1)) : PROBES;
+      this.uses.set(input, noUses());
+      this.#traces.set(input, new Map([[input, { numbers, raw: true, counted: false, ordered: false }]]));
+    }
+    this.#visit(model.graph, 0);
+  }
+
+  #visit(graph: Graph, depth: number): void {
+    for (const node of graph.nodes) {
+      this.#enter(node, depth);
+      const reached = new Set(node.inputs.flatMap((input) => [...(this.#traces.get(input as Value)?.keys() ?? [])]));
+      for (const source of reached) this.#step(node, source);
+    }
+  }
+
+  /** Bodies, with what they are given and what they give. */
+  #enter(node: Node, depth: number): void {
+    const bodies = [...node.bodies.values()];
+    const body = this.#functions.get(functionKey(node.domain, node.opType, node.overload));
+    if (body && depth < DEPTH && this.#calls++ < CALLS) bodies.push(body);
+    for (const each of bodies) {
+      if (!node.is('If')) {
+        each.inputs.forEach((value, index) => {
+          this.#hand(node.inputs[index], value);
+        });
+      }
+      this.#visit(each, depth + 1);
+      const skipped = node.is('Loop') ? 1 : 0;
+      each.outputs.slice(skipped).forEach((value, index) => {
+        this.#hand(value, node.outputs[index]);
+      });
+    }
+  }
+
+  #hand(from: Value | undefined, to: Value | undefined): void {
+    const traces = from && this.#traces.get(from);
+    if (!traces || !to || from === to) return;
+    for (const [source, trace] of traces) this.#arrive(to, source, trace);
+  }
+
+  #arrive(value: Value, source: Value, trace: Trace): void {
+    const traces = this.#traces.get(value) ?? new Map<Value, Trace>();
+    const before = traces.get(source);
+    this.#traces.set(value, traces.set(source, before?.raw && !trace.raw ? before : trace));
+    const uses = this.#usesOf(source);
+    if (this.attentions.scores.has(value)) {
+      this.#setMask(uses, maskForm(trace.numbers));
+      if (trace.ordered && !trace.counted) uses.positions = true;
+    } else if (this.attentions.maps.has(value)) this.#setMask(uses, mapMaskForm(trace.numbers));
+  }
+
+  #usesOf(source: Value): InputUses {
+    const uses = this.uses.get(source) ?? noUses();
+    this.uses.set(source, uses);
+    return uses;
+  }
+
+  #setMask(uses: InputUses, form: InputUses['mask']): void {
+    if (form) uses.mask ??= form;
+  }
+
+  #step(node: Node, source: Value): void {
+    const traces = node.inputs.map((input) => input && this.#traces.get(input)?.get(source));
+    traces.forEach((trace, index) => {
+      if (trace) this.#note(node, index, trace, source);
+    });
+    if (this.#joins(node, traces, source)) return;
+    const left = this.#leaving(node, traces, source);
+    if (left) for (const output of node.outputs) if (output) this.#arrive(output, source, left);
+  }
+
+  /** Notes what a node does with what arrives at one of its inputs. */
+  #note(node: Node, index: number, trace: Trace, source: Value): void {
+    const uses = this.#usesOf(source);
+    for (const { indices, table } of tablesOf(node)) if (indices === index) this.#noteIndex(node, table, trace, uses);
+    if (node.is('If')) uses.condition = true;
+    if (node.domain === '' && SHAPES[node.opType]?.includes(index)) uses.shape = true;
+    if (node.is('Cos', 'Sin') && isInteger(source) && !trace.counted) uses.positions = true;
+    if (trace.raw && this.attentions.products.has(node)) uses.whole = true;
+    this.#noteOperator(node, index, trace, uses);
+  }
+
+  #noteIndex(node: Node, table: number, trace: Trace, uses: InputUses): void {
+    const shape = this.shapes.shape(node.inputs[table]);
+    const axis = node.int('axis') ?? 0;
+    const at = shape?.[axis < 0 ? axis + shape.length : axis];
+    // Of a size that is not known before the model runs, there is one row at least.
+    const range = indexRange(trace.numbers, shape === undefined ? 1 : (at?.value ?? 1));
+    if (range) uses.index = narrower(uses.index, range);
+    if (range && isMultiplied(node, this.dataflow)) uses.positions = true;
+  }
+
+  #noteOperator(node: Node, index: number, trace: Trace, uses: InputUses): void {
+    const input = operatorInput(node, index);
+    if (!input) return;
+    const rank = this.shapes.shape(node.inputs[index])?.length;
+    if (input === 'past') {
+      if (trace.raw) uses.past ??= { axis: undefined };
+    } else if (input === 'positions') uses.positions ||= !trace.counted;
+    else if (input === 'bias') this.#setMask(uses, maskForm(trace.numbers));
+    else if (input === 'mask') this.#setMask(uses, maskForm(trace.numbers) ?? truthMask(trace.numbers));
+    else if (input === 'mask-index' && rank !== 1) this.#setMask(uses, truthMask(trace.numbers));
+    else if (trace.counted) uses.mask ??= 'keep';
+    else {
+      const keys = this.shapes.shape(node.inputs[1])?.at(-2);
+      const lengths = input === 'mask-index' ? 'lengths' : input;
+      uses.operators.push({ input: lengths, offset: offsetOf(trace.numbers) ?? 0, keys });
+    }
+  }
+
+  /** Whether new keys or values are put behind an input. */
+  #joins(node: Node, traces: readonly (Trace | undefined)[], source: Value): boolean {
+    const [output] = node.outputs;
+    if (!node.is(...JOINING) || !output || !traces.some((trace) => trace?.raw)) return false;
+    const { sides, behindLayers } = this.attentions;
+    if (!sides.has(output) && !behindLayers.has(output)) return false;
+    const joined = node.inputs.some((input, index) => !traces[index] && this.dataflow.dependsOnData(input));
+    const at = traces.findIndex((trace) => trace?.raw);
+    if (!joined || (source.type?.tensorType?.shape?.dim.length ?? 0) < 3) return false;
+    const shape = this.shapes.shape(node.inputs[at]);
+    const axis = node.int('axis') ?? 0;
+    const length = node.is('Concat') ? shape?.[axis < 0 ? axis + shape.length : axis] : undefined;
+    const own = this.shapes.shape(source) ?? [];
+    const same = own.flatMap((dim, index) => (length?.equals(dim) ? [index] : []));
+    // What is put behind features is no past.
+    if (!sides.has(output) && shape && axis === shape.length - 1) return false;
+    this.#usesOf(source).past ??= { axis: same.length === 1 ? same[0] : undefined };
+    return true;
+  }
+
+  /** What leaves a node; undefined where it can no longer be told what has become of the input. */
+  #leaving(node: Node, traces: readonly (Trace | undefined)[], source: Value): Trace | undefined {
+    const present = traces.flatMap((trace) => trace ?? []);
+    const [any] = present;
+    if (!any || node.domain !== '') return undefined;
+    const flags = {
+      raw: false,
+      counted: present.some(({ counted }) => counted),
+      ordered: present.some(({ ordered }) => ordered),
+    };
+    if (node.is(...LAYOUT)) {
+      const [first] = traces;
+      return first && { ...first, numbers: this.#cast(node, first.numbers) };
+    }
+    if (node.is(...PICKING)) return { ...flags, raw: any.raw && node.is('Concat'), numbers: any.numbers };
+    if (node.is(...COUNTING)) return traces[0] && { ...flags, counted: true, numbers: OPEN };
+    if (node.is(...PRODUCTS)) return this.#product(node, traces, flags, source);
+    if (!isElementwise(node.opType)) return undefined;
+    const operands = node.inputs.map((input, index): Operand => traces[index]?.numbers ?? this.#constant(input));
+    const ordered = flags.ordered || (ordersNumbers(node.opType) && operands.includes(undefined));
+    return { ...flags, ordered, numbers: elementwise(node.opType, operands) };
+  }
+
+  /** Masks multiplied with themselves, and positions with frequencies; anything else is features. */
+  #product(
+    node: Node,
+    traces: readonly (Trace | undefined)[],
+    flags: Omit<Trace, 'numbers'>,
+    source: Value,
+  ): Trace | undefined {
+    const [left, right] = traces;
+    if (left && right) return { ...flags, numbers: elementwise('Mul', [left.numbers, right.numbers]) };
+    const other = node.inputs[left ? 1 : 0];
+    return isInteger(source) && !this.dataflow.dependsOnData(other) ? { ...flags, numbers: OPEN } : undefined;
+  }
+
+  #cast(node: Node, numbers: Numbers): Numbers {
+    if (!node.is('Cast')) return numbers;
+    const to = node.int('to') ?? 0;
+    if (to === DataType.BOOL) return numbers.map((value) => (Number.isNaN(value) ? value : value === 0 ? 0 : 1));
+    return to === DataType.INT32 || to === DataType.INT64 ? numbers.map(Math.trunc) : numbers;
+  }
+
+  /** The number that a value has everywhere, where that is known. */
+  #constant(value: Value | undefined): number | undefined {
+    let at = value;
+    for (let steps = 0; at && steps < DEPTH; steps++) {
+      const node = at.producer;
+      if (node?.is('ConstantOfShape')) {
+        const fill = node.tensor('value');
+        return fill ? numberOf(this.model.bytes(fill), fill.dataType ?? 0) : 0;
+      }
+      const known = smallConstant(this.model, at);
+      if (known) return known.values.every((each) => each === known.values[0]) ? known.values[0] : undefined;
+      if (!node?.is(...LAYOUT)) return undefined;
+      at = node.inputs[0];
+    }
+    return undefined;
+  }
+}
+
+/** The number that a ConstantOfShape fills with. */
+function numberOf(bytes: Uint8Array, type: number): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  switch (type) {
+    case DataType.FLOAT:
+      return view.getFloat32(0, true);
+    case DataType.INT64:
+      return Number(view.getBigInt64(0, true));
+    case DataType.INT32:
+      return view.getInt32(0, true);
+    case DataType.BOOL:
+      return view.getUint8(0);
+    default:
+      return undefined;
+  }
+}
+
+/** A mask that says which keys are seen. */
+function truthMask(numbers: Numbers): InputUses['mask'] {
+  return maskForm(numbers.map((value) => (value === 0 ? PROBES[0] : Number.NaN)));
+}
+
+function isInteger(value: Value): boolean {
+  const type = value.type?.tensorType?.elemType;
+  return type === DataType.INT64 || type === DataType.INT32;
+}
+
+/** Whether what is read from a table is multiplied with features, as cosines are, and not added, as embeddings are. */
+function isMultiplied(node: Node, dataflow: Dataflow): boolean {
+  let value = node.outputs[0];
+  for (let steps = 0; value && steps < DEPTH; steps++) {
+    const [use, ...others] = [...value.uses].filter(({ node: reader }) => !reader.is('Shape'));
+    if (!use) return false;
+    if (use.node.is('Mul')) {
+      const all = [use, ...others];
+      return all.every(({ node: by, index }) => by.is('Mul') && dataflow.dependsOnData(by.inputs[1 - index]));
+    }
+    if (others.length > 0 || !use.node.is(...LAYOUT)) return false;
+    value = use.node.outputs[0];
+  }
+  return false;
+}
+
