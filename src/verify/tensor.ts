@@ -66,7 +66,7 @@ export function toFloat64(tensor: Tensor): Float64Array {
 
 /** Whether a tensor holds floats, of whatever width. */
 export function isFloatTensor({ dtype }: Tensor): boolean {
-  return isFloatType(dtype) || dtype === DataType.DOUBLE;
+  return isFloatType(dtype);
 }
 
 function wholeBytes(dtype: DataType, count: number): number {

@@ -1,4 +1,4 @@
-import { type Dataflow, type Shapes, smallConstant } from '../../analyse';
+import { type Dataflow, isDequantize, isQuantize, type Shapes, smallConstant } from '../../analyse';
 import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../../ir';
 import { DataType } from '../../onnx';
 import type { AttentionValues } from './attention-values';
@@ -27,12 +27,15 @@ interface Trace {
   readonly counted: boolean;
   /** It was compared with something else, and which is larger decides. */
   readonly ordered: boolean;
+  /** Nothing else that is fed has a part in it. */
+  readonly alone: boolean;
 }
+
+const UNTOUCHED = { raw: true, counted: false, ordered: false, alone: true };
 
 /** Operators that move elements, or pick some: what arrives at the first input leaves. */
 const LAYOUT = [
-  ...['Cast', 'CastLike', 'DequantizeLinear', 'Expand', 'Flatten', 'Gather', 'Identity', 'QuantizeLinear'],
-  ...['Reshape', 'Slice', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze'],
+  ...['Cast', 'CastLike', 'Expand', 'Flatten', 'Gather', 'Identity', 'Reshape', 'Slice', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze'],
 ];
 /** The same, but not all of the input, or not it alone. */
 const PICKING = [
@@ -64,6 +67,8 @@ export class Tracer {
   readonly uses = new Map<Value, InputUses>();
   readonly #traces = new Map<Value, Map<Value, Trace>>();
   readonly #functions: ReadonlyMap<string, Graph>;
+  /** What a body is given, by its own input. */
+  readonly #given = new Map<Value, Value>();
   #calls = 0;
 
   constructor(
@@ -75,10 +80,9 @@ export class Tracer {
     this.#functions = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn.body]));
     for (const input of model.graph.inputs) {
       if (input.initializer) continue;
-      const isBool = input.type?.tensorType?.elemType === DataType.BOOL;
-      const numbers = isBool ? PROBES.map((value) => (value === 0 ? 0 : 1)) : PROBES;
+      const numbers = probesFor(input);
       this.uses.set(input, noUses());
-      this.#traces.set(input, new Map([[input, { numbers, raw: true, counted: false, ordered: false }]]));
+      this.#traces.set(input, new Map([[input, { numbers, ...UNTOUCHED }]]));
     }
     this.#visit(model.graph, 0);
   }
@@ -99,7 +103,9 @@ export class Tracer {
     for (const each of bodies) {
       if (!node.is('If')) {
         each.inputs.forEach((value, index) => {
-          this.#hand(node.inputs[index], value);
+          const given = node.inputs[index];
+          if (given) this.#given.set(value, given);
+          this.#hand(given, value);
         });
       }
       this.#visit(each, depth + 1);
@@ -159,11 +165,12 @@ export class Tracer {
   }
 
   #noteIndex(node: Node, table: number, trace: Trace, uses: InputUses): void {
-    const shape = this.shapes.shape(node.inputs[table]);
+    const shape = this.shapes.shape(this.#outside(node.inputs[table]));
+    if (!shape) return;
     const axis = node.int('axis') ?? 0;
-    const at = shape?.[axis < 0 ? axis + shape.length : axis];
+    const at = shape[axis < 0 ? axis + shape.length : axis];
     // Of a size that is not known before the model runs, there is one row at least.
-    const range = indexRange(trace.numbers, shape === undefined ? 1 : (at?.value ?? 1));
+    const range = indexRange(trace.numbers, at?.value ?? 1);
     if (range) uses.index = narrower(uses.index, range);
     if (range && isMultiplied(node, this.dataflow)) uses.positions = true;
   }
@@ -210,11 +217,14 @@ export class Tracer {
   #leaving(node: Node, traces: readonly (Trace | undefined)[], source: Value): Trace | undefined {
     const present = traces.flatMap((trace) => trace ?? []);
     const [any] = present;
+    if (isQuantize(node) || isDequantize(node)) return traces[0];
     if (!any || node.domain !== '') return undefined;
+    const others = node.inputs.filter((_, index) => !traces[index]);
     const flags = {
       raw: false,
       counted: present.some(({ counted }) => counted),
       ordered: present.some(({ ordered }) => ordered),
+      alone: present.every(({ alone }) => alone) && !others.some((other) => this.#isFed(other)),
     };
     if (node.is(...LAYOUT)) {
       const [first] = traces;
@@ -239,7 +249,11 @@ export class Tracer {
     const [left, right] = traces;
     if (left && right) return { ...flags, numbers: elementwise('Mul', [left.numbers, right.numbers]) };
     const other = node.inputs[left ? 1 : 0];
-    return isInteger(source) && !this.dataflow.dependsOnData(other) ? { ...flags, numbers: OPEN } : undefined;
+    return isInteger(source) && flags.alone && !this.#isFed(other) ? { ...flags, numbers: OPEN } : undefined;
+  }
+
+  #isFed(value: Value | undefined): boolean {
+    return this.dataflow.dependsOnData(this.#outside(value));
   }
 
   #cast(node: Node, numbers: Numbers): Numbers {
@@ -249,9 +263,16 @@ export class Tracer {
     return to === DataType.INT32 || to === DataType.INT64 ? numbers.map(Math.trunc) : numbers;
   }
 
+  /** What a value is, where it is an input of a body, outside of it. */
+  #outside(value: Value | undefined): Value | undefined {
+    let at = value;
+    for (let depth = 0; at && depth < DEPTH; depth++) at = this.#given.get(at) ?? at;
+    return at;
+  }
+
   /** The number that a value has everywhere, where that is known. */
   #constant(value: Value | undefined): number | undefined {
-    let at = value;
+    let at = this.#outside(value);
     for (let steps = 0; at && steps < DEPTH; steps++) {
       const node = at.producer;
       if (node?.is('ConstantOfShape')) {
@@ -287,6 +308,12 @@ function numberOf(bytes: Uint8Array, type: number): number | undefined {
 /** A mask that says which keys are seen. */
 function truthMask(numbers: Numbers): InputUses['mask'] {
   return maskForm(numbers.map((value) => (value === 0 ? PROBES[0] : Number.NaN)));
+}
+
+/** What an input may hold: true and false, integers from 0 on, or floats. */
+function probesFor(input: Value): Numbers {
+  if (input.type?.tensorType?.elemType === DataType.BOOL) return PROBES.map((value) => (value === 0 ? 0 : 1));
+  return isInteger(input) ? PROBES.map((value) => (value < 0 ? 1 : value)) : PROBES;
 }
 
 function isInteger(value: Value): boolean {
