@@ -63,7 +63,10 @@ export async function runOriginal(
     return [{ where: `inputs of ${path}`, feeds, outputs: await session.run(feeds) }];
   }
   const { batches, lengths } = settings;
-  const fit = await fitInputs(original, session, { ...(batches ? { batches } : {}), ...(lengths ? { lengths } : {}) });
+  const fit = await fitInputs(original, session, {
+    ...(batches ? { batches } : {}),
+    ...(lengths ? { lengths } : {}),
+  });
   const { inputs } = fit;
   const runs: CaseRun[] = [];
   let reason = '';

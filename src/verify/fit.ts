@@ -4,7 +4,15 @@
  */
 import { DiffxError } from '../errors';
 import type { Model } from '../ir';
-import { type FeedCase, type FeedInput, isDelicate, makeFeeds, type PlanOptions, planCases } from './feeds';
+import {
+  type FeedCase,
+  type FeedInput,
+  isDelicate,
+  makeFeeds,
+  type PlanOptions,
+  planCases,
+  SAFE_VOCABULARY,
+} from './feeds';
 import { type BakedSizes, bakedSizes } from './flow/baked-sizes';
 import { knownInputs } from './input-roles';
 import type { Session } from './session';
@@ -43,20 +51,37 @@ export async function fitInputs(
   const ways: Sizes[] = [{ relations, lengths: 'different' }, { relations }, {}];
   const trial = new Trial(session);
   let ran: Fit | undefined;
-  for (const sizes of ways) {
-    for (const [batch, length] of TYPICAL) {
-      const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
-      const result = await trial.run(inputs, options);
-      const fit = { inputs, plan: { ...fixed, sizes } };
-      if (result === 'numbers') return fit;
-      if (result === 'nothing') continue;
-      for (const others of otherMasks(inputs))
-        if ((await trial.run(others, options)) === 'numbers') return { ...fit, inputs: others };
-      ran ??= fit;
+  for (const each of guessedBounds(inputs)) {
+    for (const sizes of ways) {
+      for (const [batch, length] of TYPICAL) {
+        const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
+        const result = await trial.run(each, options);
+        const fit = { inputs: each, plan: { ...fixed, sizes } };
+        if (result === 'numbers') return fit;
+        if (result === 'nothing') continue;
+        for (const others of otherMasks(each))
+          if ((await trial.run(others, options)) === 'numbers') return { ...fit, inputs: others };
+        ran ??= fit;
+      }
     }
   }
-  const found = ran ?? (fixed.lengths || fixed.batches ? undefined : await search(trial, inputs, ways, bakedSizes(model)));
+  if (ran) return ran;
+  const isFree = fixed.lengths === undefined && fixed.batches === undefined;
+  const found = isFree ? await search(trial, inputs, ways, bakedSizes(model)) : undefined;
   return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
+}
+
+/** Inputs as they are, and where bounds of indices are guessed, with 0 for those: it is an index into any table. */
+function guessedBounds(inputs: readonly FeedInput[]): (readonly FeedInput[])[] {
+  const lowered = inputs.map(
+    (input): FeedInput => (isGuessed(input) ? { ...input, role: { kind: 'ids', vocabulary: 1 } } : input),
+  );
+  return inputs.some(isGuessed) ? [inputs, lowered] : [inputs];
+}
+
+/** Whether nothing is known of integers but that they are some. */
+function isGuessed({ role }: FeedInput): boolean {
+  return role.kind === 'ids' && role.vocabulary === SAFE_VOCABULARY;
 }
 
 /** What a model gives: `nothing` where it does not run, `nan` where no number is one. */
@@ -90,19 +115,20 @@ export function isNothingButNan(outputs: Readonly<Record<string, Tensor>>): bool
   return floats.length > 0 && floats.every((tensor) => toFloat64(tensor).every(Number.isNaN));
 }
 
-const OTHER = { keep: 'hide', hide: 'keep', additive: 'keep' } as const;
+const OTHER = { keep: ['hide'], hide: ['keep'], additive: ['keep', 'hide'] } as const;
 
-/** Each mask turned round, alone, and then all of them. */
+/** Each mask turned round, alone, and then all of them; integers of which nothing is known may be masks too. */
 function otherMasks(inputs: readonly FeedInput[]): FeedInput[][] {
-  const masks = inputs.filter(({ role }) => role.kind === 'mask');
-  const turned = (which: ReadonlySet<FeedInput>) =>
-    inputs.map((input): FeedInput => {
-      const { role } = input;
-      if (role.kind !== 'mask' || !which.has(input)) return input;
-      return { ...input, role: { kind: 'mask', form: OTHER[role.form ?? 'keep'] } };
-    });
-  const alone = masks.map((input) => turned(new Set([input])));
-  return masks.length > 1 ? [...alone, turned(new Set(masks))] : alone;
+  const forms = (input: FeedInput) => {
+    if (input.role.kind === 'mask') return OTHER[input.role.form ?? 'keep'];
+    return isGuessed(input) && input.shape.length > 1 ? (['keep', 'hide'] as const) : [];
+  };
+  const turned = (input: FeedInput, form = forms(input)[0]): FeedInput =>
+    form === undefined ? input : { ...input, role: { kind: 'mask', form } };
+  const alone = inputs.flatMap((input) =>
+    forms(input).map((form) => inputs.map((each) => (each === input ? turned(each, form) : each))),
+  );
+  return alone.length > 1 ? [...alone, inputs.map((input) => turned(input))] : alone;
 }
 
 /** Tries sizes that the graph holds as numbers, in every way to relate them. */
@@ -137,7 +163,9 @@ function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes
   const names = unique(inputs.flatMap(({ shape }) => shape.filter((size) => typeof size === 'string')));
   const images = unique(
     inputs.flatMap(({ role, shape }) =>
-      role.kind === 'data' && shape.length > 3 ? shape.slice(-2).filter((size) => typeof size === 'string') : [],
+      role.kind === 'data' && shape.length > 3
+        ? shape.slice(-2).filter((size) => typeof size === 'string')
+        : [],
     ),
   );
   for (const place of images.length > 0 ? places : []) {
@@ -150,13 +178,20 @@ function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes
   for (const first of names) {
     for (const second of names.filter((name) => name !== first)) {
       for (const a of sizes.slice(0, 8))
-        for (const b of sizes.slice(0, 8)) yield { batch: 1, length: 5, symbols: { [first]: a, [second]: b } };
+        for (const b of sizes.slice(0, 8))
+          yield { batch: 1, length: 5, symbols: { [first]: a, [second]: b } };
     }
   }
 }
 
 /** Of the usual batches and lengths those that run with what was found. */
-async function widen(trial: Trial, inputs: readonly FeedInput[], sizes: Sizes, batch: number, length: number): Promise<Fit> {
+async function widen(
+  trial: Trial,
+  inputs: readonly FeedInput[],
+  sizes: Sizes,
+  batch: number,
+  length: number,
+): Promise<Fit> {
   const batches = [batch];
   const lengths = [length];
   const runs = async (options: PlanOptions) => (await trial.run(inputs, { ...options, sizes })) !== 'nothing';

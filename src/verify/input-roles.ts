@@ -66,7 +66,8 @@ function roleOf(input: TensorDescription, uses: InputUses, hasPast: boolean): Ro
   const [operator] = uses.operators;
   if (operator) return ofOperator(operator, guess);
   if (uses.mask && !uses.index) return maskOf(uses);
-  if (uses.condition && !uses.index) return { kind: hasPast || guess.kind === 'has-past' ? 'has-past' : 'switch' };
+  if (uses.condition && !uses.index)
+    return { kind: hasPast || guess.kind === 'has-past' ? 'has-past' : 'switch' };
   if (uses.positions || (guess.kind === 'positions' && !uses.mask)) return positionsOf(uses);
   if (uses.index) return idsOf(uses.index);
   if (uses.shape) return { kind: 'constant', value: 1 };
@@ -106,6 +107,8 @@ function ofOperator({ input, offset, keys }: InputUses['operators'][number], gue
       return { kind: 'total-length', offset: -1 - offset };
     case 'past-length':
       return { kind: 'past-length' };
+    case 'place':
+      return { kind: 'constant', value: 0 };
     case 'lengths':
       return { kind: 'key-lengths', ...(keys?.value === undefined ? {} : { keys: keys.value }) };
     default:

@@ -27,8 +27,9 @@ function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCas
   switch (role.kind) {
     case 'ids':
       // Numbers of (-1, 1) in float32 may round to 1.
-      return drawn(uniform(seed, `feed ${name}`, count, 1), count).map((value) =>
-        (role.lowest ?? 0) + Math.min(Math.floor(((value + 1) / 2) * role.vocabulary), role.vocabulary - 1),
+      return drawn(uniform(seed, `feed ${name}`, count, 1), count).map(
+        (value) =>
+          (role.lowest ?? 0) + Math.min(Math.floor(((value + 1) / 2) * role.vocabulary), role.vocabulary - 1),
       );
     case 'past':
     case 'data':

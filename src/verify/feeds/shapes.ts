@@ -85,7 +85,8 @@ function placesOf(inputs: readonly FeedInput[], relations: Relations): Map<strin
       const same = relations.get(size);
       const symbol = same?.isName ? same.toString() : size;
       const before = places.get(symbol);
-      if (before && (axisOf(before.input, before.axis) !== 'other' || axisOf(input, axis) === 'other')) return;
+      if (before && (axisOf(before.input, before.axis) !== 'other' || axisOf(input, axis) === 'other'))
+        return;
       places.set(symbol, { input, axis });
     });
   }
@@ -149,7 +150,10 @@ const IMAGE = 32;
 
 /** Whether an axis of data is one of places: behind batch and channels, or by its name. */
 function isPlace({ role, shape }: FeedInput, axis: number): boolean {
-  return /height|width/.test(String(shape[axis])) || (role.kind === 'data' && shape.length > 3 && axis >= shape.length - 2);
+  return (
+    /height|width/.test(String(shape[axis])) ||
+    (role.kind === 'data' && shape.length > 3 && axis >= shape.length - 2)
+  );
 }
 
 /** What an axis of an input means. */

@@ -77,7 +77,8 @@ function backwards(start: ReadonlySet<Value>, enter: (node: Node) => boolean): S
     const node = value.producer;
     if (!node || isShapeReader(node) || !enter(node)) continue;
     if (node.is('If')) {
-      for (const body of node.bodies.values()) open.push(...body.outputs.slice(value.outputIndex, value.outputIndex + 1));
+      for (const body of node.bodies.values())
+        open.push(...body.outputs.slice(value.outputIndex, value.outputIndex + 1));
     } else open.push(...dataInputs(node));
   }
   return found;

@@ -56,7 +56,9 @@ function isSize(size: number): boolean {
 
 function integers(model: Model, value: Node['inputs'][number]): readonly number[] {
   const constant = smallConstant(model, value);
-  return constant?.dataType === DataType.INT64 || constant?.dataType === DataType.INT32 ? constant.values : [];
+  return constant?.dataType === DataType.INT64 || constant?.dataType === DataType.INT32
+    ? constant.values
+    : [];
 }
 
 /** Sizes of what is added to features, other than their width. */

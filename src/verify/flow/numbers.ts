@@ -56,7 +56,9 @@ export function indexRange(indices: Numbers, rows: number): IndexRange | undefin
     // Rounded towards what fits; a table may be read from its end, but nobody means that.
     const lowest = Math.max(0, Math.ceil(-zero / step));
     const count = Math.floor((rows - 1 - zero) / step) + 1 - lowest;
-    return fits(huge) ? { lowest: 0, count: Number.POSITIVE_INFINITY } : { lowest, count: Math.max(count, 1) };
+    return fits(huge)
+      ? { lowest: 0, count: Number.POSITIVE_INFINITY }
+      : { lowest, count: Math.max(count, 1) };
   }
   const first = [zero, one, two, three].findIndex((value) => !fits(value));
   if (first === 0) return undefined;
@@ -135,10 +137,13 @@ export function elementwise(opType: string, operands: readonly Operand[]): Numbe
     const unary = UNARY[opType];
     if (unary) return Number.isNaN(first) ? first : unary(first);
     if (opType === 'Clip') return clipped(first, others);
-    return operands.slice(1).reduce<number>(
-      (all, operand, index) => binary(opType, all, numberAt(operand, at), index === 0 ? operands[0] : all, operand),
-      first,
-    );
+    return operands
+      .slice(1)
+      .reduce<number>(
+        (all, operand, index) =>
+          binary(opType, all, numberAt(operand, at), index === 0 ? operands[0] : all, operand),
+        first,
+      );
   });
 }
 

@@ -17,12 +17,14 @@ export type OperatorInput =
   | 'total-less-one'
   /** How many tokens there were. */
   | 'past-length'
+  /** Where new keys are written: 0 is a place in any cache. */
+  | 'place'
   | 'positions';
 
 const INPUTS: Readonly<Record<string, Readonly<Record<number, OperatorInput>>>> = {
   Attention: { 3: 'mask', 4: 'past', 5: 'past', 6: 'lengths' },
   RotaryEmbedding: { 3: 'positions' },
-  TensorScatter: { 2: 'past-length' },
+  TensorScatter: { 2: 'place' },
   'com.microsoft.Attention': { 3: 'mask-index', 4: 'past', 5: 'bias', 6: 'past-length' },
   'com.microsoft.QAttention': { 5: 'mask-index', 8: 'past' },
   'com.microsoft.MultiHeadAttention': {

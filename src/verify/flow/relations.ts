@@ -51,7 +51,8 @@ function substituted(dim: Dim, relations: Relations): Dim | undefined {
 function solve(given: Dim, rank: ReadonlyMap<string, number>): { name: string; dim: Dim } | undefined {
   const rest = given.withoutCommonFactor;
   const names = rest.names;
-  if (names.length === 0 || names.length > MOST_SYMBOLS || names.some((name) => !rank.has(name))) return undefined;
+  if (names.length === 0 || names.length > MOST_SYMBOLS || names.some((name) => !rank.has(name)))
+    return undefined;
   const last = names.sort((a, b) => (rank.get(b) ?? 0) - (rank.get(a) ?? 0));
   for (const name of last) {
     const dim = rest.solvedFor(name);
@@ -75,7 +76,8 @@ function equalities(node: Node, shapes: Shapes): [Dim, Dim][] {
     return [...pair(inner[0], inner[1]), ...aligned(first.slice(0, -2), second.slice(0, -2))];
   }
   if (node.is('Concat')) return joined(node, all);
-  if (node.is('Conv') && first && second) return pair(first[1], second[1]?.times(Dim.of(node.int('group') ?? 1)));
+  if (node.is('Conv') && first && second)
+    return pair(first[1], second[1]?.times(Dim.of(node.int('group') ?? 1)));
   if (node.is('Reshape') && first) return reshaped(first, shapes.fact(node.inputs[1]).elements);
   if (node.is('Expand') && first) return aligned(first, shapes.fact(node.inputs[1]).elements ?? []);
   if (node.is('Einsum')) return contracted(node, all);
@@ -102,9 +104,9 @@ function joined(node: Node, all: readonly (readonly Dim[] | undefined)[]): [Dim,
   if (!first) return [];
   const given = node.int('axis') ?? 0;
   const axis = given < 0 ? given + first.length : given;
-  return known.slice(1).flatMap((shape) =>
-    first.flatMap((dim, index) => (index === axis ? [] : pair(dim, shape[index]))),
-  );
+  return known
+    .slice(1)
+    .flatMap((shape) => first.flatMap((dim, index) => (index === axis ? [] : pair(dim, shape[index]))));
 }
 
 /** As many elements before as behind; an axis that is left open takes the rest, and tells nothing. */
@@ -116,7 +118,10 @@ function reshaped(from: readonly Dim[], to: readonly Dim[] | undefined): [Dim, D
 }
 
 function contracted(node: Node, all: readonly (readonly Dim[] | undefined)[]): [Dim, Dim][] {
-  const terms = einsumTerms(node, all.map((shape) => shape?.length));
+  const terms = einsumTerms(
+    node,
+    all.map((shape) => shape?.length),
+  );
   const sizes = new Map<string, Dim>();
   const pairs: [Dim, Dim][] = [];
   terms?.inputs.forEach((term, index) => {

@@ -9,9 +9,9 @@ import {
   mapMaskForm,
   maskForm,
   type Numbers,
-  offsetOf,
   OPEN,
   type Operand,
+  offsetOf,
   ordersNumbers,
   PROBES,
 } from './numbers';
@@ -35,7 +35,21 @@ const UNTOUCHED = { raw: true, counted: false, ordered: false, alone: true };
 
 /** Operators that move elements, or pick some: what arrives at the first input leaves. */
 const LAYOUT = [
-  ...['Cast', 'CastLike', 'Expand', 'Flatten', 'Gather', 'Identity', 'Reshape', 'Slice', 'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze'],
+  ...[
+    'Cast',
+    'CastLike',
+    'Expand',
+    'Flatten',
+    'Gather',
+    'Identity',
+    'Reshape',
+    'Slice',
+    'Split',
+    'Squeeze',
+    'Tile',
+    'Transpose',
+    'Unsqueeze',
+  ],
 ];
 /** The same, but not all of the input, or not it alone. */
 const PICKING = [
@@ -90,7 +104,9 @@ export class Tracer {
   #visit(graph: Graph, depth: number): void {
     for (const node of graph.nodes) {
       this.#enter(node, depth);
-      const reached = new Set(node.inputs.flatMap((input) => [...(this.#traces.get(input as Value)?.keys() ?? [])]));
+      const reached = new Set(
+        node.inputs.flatMap((input) => [...(this.#traces.get(input as Value)?.keys() ?? [])]),
+      );
       for (const source of reached) this.#step(node, source);
     }
   }
@@ -156,7 +172,8 @@ export class Tracer {
   /** Notes what a node does with what arrives at one of its inputs. */
   #note(node: Node, index: number, trace: Trace, source: Value): void {
     const uses = this.#usesOf(source);
-    for (const { indices, table } of tablesOf(node)) if (indices === index) this.#noteIndex(node, table, trace, uses);
+    for (const { indices, table } of tablesOf(node))
+      if (indices === index) this.#noteIndex(node, table, trace, uses);
     if (node.is('If')) uses.condition = true;
     if (node.domain === '' && SHAPES[node.opType]?.includes(index)) uses.shape = true;
     if (node.is('Cos', 'Sin') && isInteger(source) && !trace.counted) uses.positions = true;
@@ -234,7 +251,9 @@ export class Tracer {
     if (node.is(...COUNTING)) return traces[0] && { ...flags, counted: true, numbers: OPEN };
     if (node.is(...PRODUCTS)) return this.#product(node, traces, flags, source);
     if (!isElementwise(node.opType)) return undefined;
-    const operands = node.inputs.map((input, index): Operand => traces[index]?.numbers ?? this.#constant(input));
+    const operands = node.inputs.map(
+      (input, index): Operand => traces[index]?.numbers ?? this.#constant(input),
+    );
     const ordered = flags.ordered || (ordersNumbers(node.opType) && operands.includes(undefined));
     return { ...flags, ordered, numbers: elementwise(node.opType, operands) };
   }
@@ -259,7 +278,8 @@ export class Tracer {
   #cast(node: Node, numbers: Numbers): Numbers {
     if (!node.is('Cast')) return numbers;
     const to = node.int('to') ?? 0;
-    if (to === DataType.BOOL) return numbers.map((value) => (Number.isNaN(value) ? value : value === 0 ? 0 : 1));
+    if (to === DataType.BOOL)
+      return numbers.map((value) => (Number.isNaN(value) ? value : value === 0 ? 0 : 1));
     return to === DataType.INT32 || to === DataType.INT64 ? numbers.map(Math.trunc) : numbers;
   }
 
@@ -336,4 +356,3 @@ function isMultiplied(node: Node, dataflow: Dataflow): boolean {
   }
   return false;
 }
-

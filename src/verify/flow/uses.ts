@@ -15,7 +15,11 @@ export interface InputUses {
   /** It is keys or values as it is; `whole` where nothing is put behind it. */
   whole: boolean;
   /** What fused operators take it for, with the offset that is added before. */
-  readonly operators: { readonly input: OperatorInput; readonly offset: number; readonly keys: Dim | undefined }[];
+  readonly operators: {
+    readonly input: OperatorInput;
+    readonly offset: number;
+    readonly keys: Dim | undefined;
+  }[];
   /** It chooses the branch of an If. */
   condition: boolean;
   /** It is asked how often a Loop runs, or what a shape is. */

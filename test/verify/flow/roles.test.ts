@@ -80,11 +80,7 @@ test.each<[string, AttentionText, object]>([
     { inputs: ', bool[B, S] a1', mask: 'u = Unsqueeze (a1, axes12) n = Not (u) m = Where (n, low, s)' },
     KEEP,
   ],
-  [
-    'bool [S, T]',
-    { inputs: ', bool[S, T] a1', mask: 'm = Where (a1, s, low)' },
-    KEEP,
-  ],
+  ['bool [S, T]', { inputs: ', bool[S, T] a1', mask: 'm = Where (a1, s, low)' }, KEEP],
   ['float [B, 1, S, T], added', { inputs: ', float[B, 1, S, T] a1', mask: 'm = Add (s, a1)' }, ADDITIVE],
   ['float [S, T], added', { inputs: ', float[S, T] a1', mask: 'm = Add (s, a1)' }, ADDITIVE],
   ['float [T], added', { inputs: ', float[S] a1', mask: 'm = Add (s, a1)' }, ADDITIVE],
@@ -123,11 +119,7 @@ test.each<[string, AttentionText, object]>([
     },
     KEEP,
   ],
-  [
-    'multiplied into the attention map',
-    { inputs: ', float[B, 1, 1, S] a1', map: 'p = Mul (p0, a1)' },
-    KEEP,
-  ],
+  ['multiplied into the attention map', { inputs: ', float[B, 1, 1, S] a1', map: 'p = Mul (p0, a1)' }, KEEP],
 ])('a mask: %s', async (_, text, role) => {
   const { roles, cases } = await look(attentionText(text));
   expect(roles).toEqual({ a0: { kind: 'data' }, a1: role });

@@ -19,7 +19,13 @@ export interface AttentionText {
 }
 
 export function attentionText(text: AttentionText): string {
-  const { inputs = '', constants = '', mask = 'm = Identity (s)', map = 'p = Identity (p0)', outputs = '' } = text;
+  const {
+    inputs = '',
+    constants = '',
+    mask = 'm = Identity (s)',
+    map = 'p = Identity (p0)',
+    outputs = '',
+  } = text;
   const first = text.first ?? 'float[B, S, 8] a0';
   const before = text.before ?? 'x = Identity (a0)';
   const cache = text.cache ?? 'kk = Identity (kt) vv = Identity (vt)';
