@@ -68,8 +68,11 @@ function roleOf(input: TensorDescription, uses: InputUses, hasPast: boolean): Ro
   if (uses.mask && !uses.index) return maskOf(uses);
   if (uses.condition && !uses.index)
     return { kind: hasPast || guess.kind === 'has-past' ? 'has-past' : 'switch' };
-  if (uses.positions || (guess.kind === 'positions' && !uses.mask)) return positionsOf(uses);
+  const isCounted = uses.positions || (uses.multiplied && !uses.features);
+  if (isCounted || (guess.kind === 'positions' && !uses.mask)) return positionsOf(uses);
   if (uses.index) return idsOf(uses.index);
+  // What is counted are the tokens, where it is nothing else.
+  if (uses.counted && guess.kind === 'ids') return { kind: 'mask' };
   if (uses.shape) return { kind: 'constant', value: 1 };
   return guess;
 }

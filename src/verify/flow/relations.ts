@@ -81,7 +81,29 @@ function equalities(node: Node, shapes: Shapes): [Dim, Dim][] {
   if (node.is('Reshape') && first) return reshaped(first, shapes.fact(node.inputs[1]).elements);
   if (node.is('Expand') && first) return aligned(first, shapes.fact(node.inputs[1]).elements ?? []);
   if (node.is('Einsum')) return contracted(node, all);
-  return [];
+  return operatorWidths(node, all);
+}
+
+/** Fused operators whose pasts have the width of one head: where these stand, and how many heads the queries hold. */
+const PASTS: Readonly<Record<string, { readonly pasts: readonly number[]; readonly heads: string }>> = {
+  Attention: { pasts: [4, 5], heads: 'q_num_heads' },
+  'com.microsoft.GroupQueryAttention': { pasts: [3, 4], heads: 'num_heads' },
+  'com.microsoft.MultiHeadAttention': { pasts: [6, 7], heads: 'num_heads' },
+  'com.microsoft.DecoderMaskedMultiHeadAttention': { pasts: [5, 6], heads: 'num_heads' },
+};
+
+/** Of queries [B, S, heads * width], or [B, S, (heads + 2 groups) * width] where keys and values are packed with them. */
+function operatorWidths(node: Node, all: readonly (readonly Dim[] | undefined)[]): [Dim, Dim][] {
+  const form = PASTS[node.operator];
+  const heads = form && node.int(form.heads);
+  const [query] = all;
+  if (!heads || query?.length !== 3) return [];
+  const packed = node.inputs[1] ? 0 : 2 * (node.int('kv_num_heads') ?? heads);
+  const width = query[2]?.dividedBy(Dim.of(heads + packed));
+  return form.pasts.flatMap((index) => [
+    ...pair(all[index]?.at(-1), width),
+    ...pair(all[index]?.[0], query[0]),
+  ]);
 }
 
 function pair(a: Dim | undefined, b: Dim | undefined): [Dim, Dim][] {

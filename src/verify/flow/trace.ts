@@ -1,5 +1,13 @@
 import { type Dataflow, isDequantize, isQuantize, type Shapes, smallConstant } from '../../analyse';
-import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../../ir';
+import {
+  functionKey,
+  type Graph,
+  keyOfFunction,
+  type Model,
+  type Node,
+  type Use,
+  type Value,
+} from '../../ir';
 import { DataType } from '../../onnx';
 import type { AttentionValues } from './attention-values';
 import {
@@ -175,6 +183,7 @@ export class Tracer {
     for (const { indices, table } of tablesOf(node))
       if (indices === index) this.#noteIndex(node, table, trace, uses);
     if (node.is('If')) uses.condition = true;
+    if (node.is(...COUNTING) && index === 0) uses.counted = true;
     if (node.domain === '' && SHAPES[node.opType]?.includes(index)) uses.shape = true;
     if (node.is('Cos', 'Sin') && isInteger(source) && !trace.counted) uses.positions = true;
     if (trace.raw && this.attentions.products.has(node)) uses.whole = true;
@@ -189,7 +198,9 @@ export class Tracer {
     // Of a size that is not known before the model runs, there is one row at least.
     const range = indexRange(trace.numbers, at?.value ?? 1);
     if (range) uses.index = narrower(uses.index, range);
-    if (range && isMultiplied(node, this.dataflow)) uses.positions = true;
+    if (!range) return;
+    if (this.#isMultiplied(node)) uses.multiplied = true;
+    else uses.features = true;
   }
 
   #noteOperator(node: Node, index: number, trace: Trace, uses: InputUses): void {
@@ -283,6 +294,26 @@ export class Tracer {
     return to === DataType.INT32 || to === DataType.INT64 ? numbers.map(Math.trunc) : numbers;
   }
 
+  /** Whether what is read from a table is multiplied with features, as cosines are, and not added, as embeddings are. */
+  #isMultiplied(node: Node): boolean {
+    let value = node.outputs[0];
+    for (let steps = 0; value && steps < DEPTH; steps++) {
+      const [use, ...others] = [...value.uses].filter(({ node: reader }) => !reader.is('Shape'));
+      if (!use) return false;
+      if (use.node.is('Mul')) return [use, ...others].every((each) => this.#isByFeatures(each));
+      if (others.length > 0 || !use.node.is(...LAYOUT)) return false;
+      value = use.node.outputs[0];
+    }
+    return false;
+  }
+
+  /** A mask multiplies as well, but all columns alike. */
+  #isByFeatures({ node, index }: Use): boolean {
+    const other = node.inputs[1 - index];
+    const width = this.shapes.shape(other)?.at(-1);
+    return node.is('Mul') && this.#isFed(other) && width !== undefined && width.value !== 1;
+  }
+
   /** What a value is, where it is an input of a body, outside of it. */
   #outside(value: Value | undefined): Value | undefined {
     let at = value;
@@ -339,20 +370,4 @@ function probesFor(input: Value): Numbers {
 function isInteger(value: Value): boolean {
   const type = value.type?.tensorType?.elemType;
   return type === DataType.INT64 || type === DataType.INT32;
-}
-
-/** Whether what is read from a table is multiplied with features, as cosines are, and not added, as embeddings are. */
-function isMultiplied(node: Node, dataflow: Dataflow): boolean {
-  let value = node.outputs[0];
-  for (let steps = 0; value && steps < DEPTH; steps++) {
-    const [use, ...others] = [...value.uses].filter(({ node: reader }) => !reader.is('Shape'));
-    if (!use) return false;
-    if (use.node.is('Mul')) {
-      const all = [use, ...others];
-      return all.every(({ node: by, index }) => by.is('Mul') && dataflow.dependsOnData(by.inputs[1 - index]));
-    }
-    if (others.length > 0 || !use.node.is(...LAYOUT)) return false;
-    value = use.node.outputs[0];
-  }
-  return false;
 }

@@ -6,6 +6,10 @@ import type { OperatorInput } from './operator-inputs';
 export interface InputUses {
   /** It is an index into tables; of several the smallest range. */
   index?: IndexRange;
+  /** What is read at it multiplies features, as cosines of positions do. */
+  multiplied: boolean;
+  /** What is read at it are features. */
+  features: boolean;
   /** It hides keys. */
   mask?: MaskForm;
   /** It is counted: its sine is taken, it is rotated by, or what it is larger than is seen. */
@@ -20,6 +24,8 @@ export interface InputUses {
     readonly offset: number;
     readonly keys: Dim | undefined;
   }[];
+  /** Its elements are added up. */
+  counted: boolean;
   /** It chooses the branch of an If. */
   condition: boolean;
   /** It is asked how often a Loop runs, or what a shape is. */
@@ -27,7 +33,8 @@ export interface InputUses {
 }
 
 export function noUses(): InputUses {
-  return { positions: false, whole: false, operators: [], condition: false, shape: false };
+  const flags = { multiplied: false, features: false, positions: false, whole: false };
+  return { ...flags, operators: [], counted: false, condition: false, shape: false };
 }
 
 /** The range that holds for both. */
