@@ -49,13 +49,15 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
   const lengths = choices('sequence', options.lengths ?? [1, 5, 16]);
   const pasts = choices('past', inputs.some(({ role }) => role.kind === 'past') ? [0, PAST] : [0]);
   const masked = inputs.some(isMask);
+  // Keys are counted on their own, be there one query.
+  const hasLengths = inputs.some(({ role }) => role.kind === 'key-lengths');
   const cases: FeedCase[] = [];
   for (const past of pasts) {
     for (const sequence of lengths) {
       for (const batch of batches) {
         const one = { batch, sequence, past, seed: options.seed ?? 0, ...options.sizes };
         cases.push({ ...one, padding: 'none' });
-        if (masked && batch > 1 && past + sequence > 1)
+        if (masked && batch > 1 && (past + sequence > 1 || hasLengths))
           cases.push({ ...one, padding: 'left' }, { ...one, padding: 'right' });
       }
     }
