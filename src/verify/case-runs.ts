@@ -43,9 +43,6 @@ export async function rerunOriginal(
   return again;
 }
 
-/** Exports with a length baked in run at that length alone; up to this one it is looked for. */
-const LONGEST_PROBE = 64;
-
 /**
  * Runs the original over all cases.
  * @param skipped gets a line for each case that the original itself does not run
@@ -102,9 +99,6 @@ export async function runOriginal(
       const [longest] = planCases(inputs, { ...plan, lengths: [length], batches: [1] });
       if (longest && longest.sequence === length && (await attempt(longest))) break;
     }
-  }
-  for (let length = 2; runs.length === 0 && length <= LONGEST_PROBE; length++) {
-    for (const feedCase of planCases(inputs, { ...plan, lengths: [length] })) await attempt(feedCase);
   }
   if (runs.length === 0) throw errors.noCaseRuns(original.file.path, reason);
   return runs;

@@ -11,6 +11,7 @@ import {
   makeFeeds,
   type PlanOptions,
   planCases,
+  resolveShapes,
   SAFE_VOCABULARY,
 } from './feeds';
 import { type BakedSizes, bakedSizes } from './flow/baked-sizes';
@@ -37,6 +38,9 @@ const LENGTHS = [1, 5, 16];
 /** So many runs are spent on sizes that the graph holds. */
 const MOST_TRIES = 300;
 const LARGEST_BATCH = 64;
+const MOST_TOKENS = 4096;
+/** Up to this one every length is tried, since it may be baked in in ways that no constant shows. */
+const EVERY_LENGTH = 64;
 
 /**
  * Finds inputs that a model takes without giving NaN and nothing else; where there are none, those that say most about it.
@@ -88,17 +92,27 @@ function isGuessed({ role }: FeedInput): boolean {
 type Result = 'numbers' | 'nan' | 'nothing';
 
 class Trial {
+  /** How often the model was run. */
+  tries = 0;
+  readonly #results = new Map<string, Result>();
+
   constructor(readonly session: Session) {}
 
-  /** Runs the one case without padding that options plan. */
+  /** Runs the one case without padding that options plan; what was tried before is not tried again. */
   async run(inputs: readonly FeedInput[], options: PlanOptions): Promise<Result> {
     const planned = planCases(inputs, options).findLast(
       (each) => each.padding === 'none' && !isDelicate(each) && each.on !== false,
     );
-    return planned ? this.#runCase(inputs, planned) : 'nothing';
+    if (!planned) return 'nothing';
+    const shapes = [...resolveShapes(inputs, planned)];
+    const key = JSON.stringify([shapes, planned.past, inputs.map(({ role }) => role)]);
+    const result = this.#results.get(key) ?? (await this.#runCase(inputs, planned));
+    this.#results.set(key, result);
+    return result;
   }
 
   async #runCase(inputs: readonly FeedInput[], feedCase: FeedCase): Promise<Result> {
+    this.tries++;
     try {
       const outputs = await this.session.run(makeFeeds(inputs, feedCase));
       return isNothingButNan(outputs) ? 'nan' : 'numbers';
@@ -138,10 +152,9 @@ async function search(
   ways: readonly Sizes[],
   baked: BakedSizes,
 ): Promise<Fit | undefined> {
-  let tries = 0;
   for (const { batch, length, symbols } of trialSizes(inputs, baked)) {
     for (const way of ways) {
-      if (tries++ >= MOST_TRIES) return undefined;
+      if (trial.tries >= MOST_TRIES) return undefined;
       const sizes = { ...way, symbols };
       if ((await trial.run(inputs, { batches: [batch], lengths: [length], sizes })) === 'nothing') continue;
       return widen(trial, inputs, sizes, batch, length);
@@ -174,7 +187,10 @@ function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes
   }
   for (const batch of batches) yield { batch, length: 5, symbols: {} };
   for (const length of lengths) yield { batch: 1, length, symbols: {} };
-  for (const batch of batches.slice(0, 8)) for (const length of lengths) yield { batch, length, symbols: {} };
+  for (let length = 2; length <= EVERY_LENGTH; length++) yield { batch: 1, length, symbols: {} };
+  for (const batch of batches.slice(0, 8)) {
+    for (const length of lengths) if (batch * length <= MOST_TOKENS) yield { batch, length, symbols: {} };
+  }
   for (const first of names) {
     for (const second of names.filter((name) => name !== first)) {
       for (const a of sizes.slice(0, 8))

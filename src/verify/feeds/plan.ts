@@ -35,7 +35,7 @@ const PAST = 6;
 
 /**
  * The cases for a model, small ones first and each of them once: every batch (1, 3) with every length (1, 5, 16), where
- * there is a mask also padded on either side, where there is a cache also with one, where there is a switch both ways.
+ * there is a mask and a batch of several rows, or no other, also padded on either side, where there is a cache also with one, where there is a switch both ways.
  * A size that the model fixes stays. Unless lengths are given: also with a row that is padding alone, and with large
  * numbers, where there are inputs for that.
  */
@@ -57,7 +57,7 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
       for (const batch of batches) {
         const one = { batch, sequence, past, seed: options.seed ?? 0, ...options.sizes };
         cases.push({ ...one, padding: 'none' });
-        if (masked && batch > 1 && (past + sequence > 1 || hasLengths))
+        if (masked && (batch > 1 || batches.length === 1) && (past + sequence > 1 || hasLengths))
           cases.push({ ...one, padding: 'left' }, { ...one, padding: 'right' });
       }
     }

@@ -45,7 +45,8 @@ function collect(scope: Graph, model: Model, { counts, rows, strides }: Found): 
     }
     if (node.is('Add')) for (const size of tableRows(node)) rows.add(size);
     const numbers = node.is(...SHAPED) ? node.inputs.flatMap((input) => integers(model, input)) : [];
-    const sizes = [...numbers, ...(node.is('Add') ? tableRows(node) : [])];
+    const whole = node.is('Split') ? [numbers.reduce((all, size) => all + size, 0)] : [];
+    const sizes = [...numbers, ...whole, ...(node.is('Add') ? tableRows(node) : [])];
     for (const size of sizes) if (isSize(size)) counts.set(size, (counts.get(size) ?? 0) + 1);
   }
 }

@@ -13,6 +13,8 @@ const BROADCASTING = [
   ...['Or', 'Pow', 'Sub', 'Sum', 'Where', 'Xor'],
 ];
 
+/** Models with more sizes are none that anybody names. */
+const MOST_NAMES = 2000;
 /** Longer polynomials say nothing that can be used. */
 const MOST_SYMBOLS = 6;
 
@@ -22,6 +24,7 @@ const MOST_SYMBOLS = 6;
  */
 export function sizeRelations(graph: Graph, shapes: Shapes, symbols: readonly string[]): Relations {
   const relations = new Map<string, Dim>();
+  if (symbols.length > MOST_NAMES) return relations;
   const rank = new Map(symbols.map((name, index) => [name, index]));
   for (const node of graph.nodes) {
     for (const [a, b] of equalities(node, shapes)) {

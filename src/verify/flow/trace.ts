@@ -83,6 +83,8 @@ const SHAPES: Readonly<Record<string, readonly number[]>> = {
 /** Nodes are looked at once; bodies of functions once for each call, as long as it is not more often than this in all. */
 const CALLS = 200;
 const DEPTH = 32;
+/** Operands that are looked at in all: hostile graphs join thousands of inputs in thousands of nodes. */
+const STEPS = 5_000_000;
 
 /** Follows the inputs of a model to what is done with them: one walk over the graph, in order. */
 export class Tracer {
@@ -92,6 +94,7 @@ export class Tracer {
   /** What a body is given, by its own input. */
   readonly #given = new Map<Value, Value>();
   #calls = 0;
+  #steps = 0;
 
   constructor(
     readonly model: Model,
@@ -115,7 +118,11 @@ export class Tracer {
       const reached = new Set(
         node.inputs.flatMap((input) => [...(this.#traces.get(input as Value)?.keys() ?? [])]),
       );
-      for (const source of reached) this.#step(node, source);
+      for (const source of reached) {
+        this.#steps += node.inputs.length;
+        if (this.#steps > STEPS) return;
+        this.#step(node, source);
+      }
     }
   }
 

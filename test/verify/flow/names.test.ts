@@ -38,7 +38,9 @@ const WIDE = [
 
 test.each([...SAMPLE, ...WIDE])('%s: %s', async (kind, name) => {
   const file = readModel(openModel(kind, name).model);
-  const named = await withSession(file.path, { threads: 1 }, async ({ inputs }) => inputRoles(load(file), inputs));
+  const named = await withSession(file.path, { threads: 1 }, async ({ inputs }) =>
+    inputRoles(load(file), inputs),
+  );
   const model = load(file);
   unname(model);
   const variant = makeVariant(file, unname);
