@@ -1,9 +1,9 @@
 /** What an input is for shows in what the graph does with it; none of these has a name that says so. */
 import { load } from '../../../src/ir';
-import { parseModel } from '../../../src/onnx';
+import { DataType, parseModel } from '../../../src/onnx';
 import { runOriginal } from '../../../src/verify/case-runs';
 import type { FeedInput } from '../../../src/verify/feeds';
-import { inputRoles } from '../../../src/verify/input-roles';
+import { inputRoles, knownInputs } from '../../../src/verify/input-roles';
 import { withSession } from '../../../src/verify/session';
 import { toFloat64 } from '../../../src/verify/tensor';
 import { textBytes } from '../../support/models';
@@ -258,4 +258,76 @@ describe('what is put behind an input', () => {
     );
     expect(roles['past_state']).toEqual({ kind: 'data' });
   });
+});
+
+test('keys that are an input as they are have a length of their own', async () => {
+  const { roles, cases } = await look(
+    attentionText({
+      inputs: ', float[B, 2, N, 4] a1, float[B, 2, N, 4] a2, bool[B, N] a3',
+      cache: 'kk = Identity (a1) vv = Identity (a2)',
+      mask: 'u = Unsqueeze (a3, axes12) m = Where (u, s, low)',
+    }),
+  );
+  expect(roles).toEqual({
+    a0: { kind: 'data' },
+    a1: { kind: 'past', whole: true },
+    a2: { kind: 'past', whole: true },
+    a3: KEEP,
+  });
+  expect(cases).toContain('batch 3, length 5, left padding');
+});
+
+test('a cache of one size, into which new keys are written at their positions', async () => {
+  const { roles, cases } = await look(
+    attentionText({
+      inputs: ', float[B, 2, 24, 4] a1, float[B, 2, 24, 4] a2, int64[S] a3',
+      cache: `kk0 = Transpose <perm = [2, 0, 1, 3]> (a1)
+        vv0 = Transpose <perm = [2, 0, 1, 3]> (a2) ktt = Transpose <perm = [2, 0, 1, 3]> (kt)
+        vtt = Transpose <perm = [2, 0, 1, 3]> (vt) u3 = Unsqueeze (a3, d1)
+        kk1 = ScatterND (kk0, u3, ktt) vv1 = ScatterND (vv0, u3, vtt)
+        kk = Transpose <perm = [1, 2, 0, 3]> (kk1) vv = Transpose <perm = [1, 2, 0, 3]> (vv1)`,
+      mask: `h = Shape (kk) n2 = Constant <value = int64 {2}> () n = Gather (h, n2) r = Range (n0, n, n1)
+        rows = Unsqueeze (a3, d1) causal = LessOrEqual (r, rows) m = Where (causal, s, low)`,
+    }),
+  );
+  expect(roles).toMatchObject({
+    a1: { kind: 'past' },
+    a2: { kind: 'past' },
+    a3: { kind: 'positions', bound: 24 },
+  });
+  expect(cases).toContain('batch 3, length 5, past 24');
+});
+
+test('fused operators say what their inputs are', async () => {
+  const text = `<ir_version: 10, opset_import: ["" : 23, "com.microsoft" : 1]>
+    g (float[B, S, 16] a0, int32[B] a1, int32 a2, float[B, 1, P, W] a3, float[B, 1, P, W] a4, int64[B] a5)
+      => (float[B, S, 16] y, float[B, S, 16] z) <
+      float[16, 16] wq = {...}, float[16, 8] wk = {...}, float[16, 8] wv = {...}
+    > {
+      q = MatMul (a0, wq)
+      k = MatMul (a0, wk)
+      v = MatMul (a0, wv)
+      y = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1> (q, k, v, a3, a4, a1, a2)
+      z = Attention <q_num_heads = 2, kv_num_heads = 1> (q, k, v, , , , a5)
+    }`;
+  const bytes = textBytes(text);
+  const model = load(parseModel(bytes, { name: 'text.onnx' }));
+  const shapes: Record<string, (number | string)[]> = {
+    ...{ a0: ['B', 'S', 16], a1: ['B'], a2: [], a3: ['B', 1, 'P', 'W'], a4: ['B', 1, 'P', 'W'], a5: ['B'] },
+  };
+  const types: Record<string, DataType> = { a1: DataType.INT32, a2: DataType.INT32, a5: DataType.INT64 };
+  const described = Object.entries(shapes).map(([name, shape]) => ({
+    ...{ name, shape, dtype: types[name] ?? DataType.FLOAT },
+  }));
+  const { inputs, relations } = knownInputs(model, described);
+  expect(Object.fromEntries(inputs.map(({ name, role }) => [name, role]))).toEqual({
+    a0: { kind: 'data' },
+    a1: { kind: 'total-length', offset: -1 },
+    a2: { kind: 'total-length', offset: 0 },
+    a3: { kind: 'past' },
+    a4: { kind: 'past' },
+    a5: { kind: 'key-lengths' },
+  });
+  // The width of a head.
+  expect(relations.get('W')?.value).toBe(8);
 });
