@@ -54,22 +54,24 @@ export async function fitInputs(
   const { inputs, relations } = knownInputs(model, session.inputs);
   const ways: Sizes[] = [{ relations, lengths: 'different' }, { relations }, {}];
   const trial = new Trial(session);
-  let ran: Fit | undefined;
+  let [some, ran]: (Fit | undefined)[] = [];
   for (const each of guessedBounds(inputs)) {
-    for (const sizes of ways) {
-      for (const [batch, length] of TYPICAL) {
+    for (const [batch, length] of TYPICAL) {
+      for (const sizes of ways) {
         const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
         const result = await trial.run(each, options);
         const fit = { inputs: each, plan: { ...fixed, sizes } };
         if (result === 'numbers') return fit;
-        if (result === 'nothing') continue;
+        if (result === 'part') some ??= fit;
+        if (result !== 'nan') continue;
         for (const others of otherMasks(each))
           if ((await trial.run(others, options)) === 'numbers') return { ...fit, inputs: others };
         ran ??= fit;
       }
     }
   }
-  if (ran) return ran;
+  const best = some ?? ran;
+  if (best) return best;
   const isFree = fixed.lengths === undefined && fixed.batches === undefined;
   const found = isFree ? await search(trial, inputs, ways, bakedSizes(model)) : undefined;
   return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
@@ -88,8 +90,8 @@ function isGuessed({ role }: FeedInput): boolean {
   return role.kind === 'ids' && role.vocabulary === SAFE_VOCABULARY;
 }
 
-/** What a model gives: `nothing` where it does not run, `nan` where no number is one. */
-type Result = 'numbers' | 'nan' | 'nothing';
+/** What a model gives: `nothing` where it does not run, `part` where it runs in some cases, `nan` where no number is one. */
+type Result = 'numbers' | 'nan' | 'part' | 'nothing';
 
 class Trial {
   /** How often the model was run. */
@@ -98,17 +100,23 @@ class Trial {
 
   constructor(readonly session: Session) {}
 
-  /** Runs the one case without padding that options plan; what was tried before is not tried again. */
+  /** Runs the first and the last case without padding that options plan; what was tried before is not tried again. */
   async run(inputs: readonly FeedInput[], options: PlanOptions): Promise<Result> {
-    const planned = planCases(inputs, options).findLast(
+    const planned = planCases(inputs, options).filter(
       (each) => each.padding === 'none' && !isDelicate(each) && each.on !== false,
     );
-    if (!planned) return 'nothing';
-    const shapes = [...resolveShapes(inputs, planned)];
-    const key = JSON.stringify([shapes, planned.past, inputs.map(({ role }) => role)]);
-    const result = this.#results.get(key) ?? (await this.#runCase(inputs, planned));
-    this.#results.set(key, result);
-    return result;
+    const ends = [...planned.slice(0, 1), ...planned.slice(1).slice(-1)];
+    const results: Result[] = [];
+    for (const feedCase of ends) {
+      const shapes = [...resolveShapes(inputs, feedCase)];
+      const key = JSON.stringify([shapes, feedCase.past, inputs.map(({ role }) => role)]);
+      const result = this.#results.get(key) ?? (await this.#runCase(inputs, feedCase));
+      this.#results.set(key, result);
+      results.push(result);
+    }
+    if (results.every((result) => result === 'nothing')) return 'nothing';
+    if (results.includes('nothing')) return 'part';
+    return results.includes('numbers') ? 'numbers' : 'nan';
   }
 
   async #runCase(inputs: readonly FeedInput[], feedCase: FeedCase): Promise<Result> {

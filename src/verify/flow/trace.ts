@@ -1,4 +1,4 @@
-import { type Dataflow, isDequantize, isQuantize, type Shapes, smallConstant } from '../../analyse';
+import { type Dataflow, isDequantize, isQuantize, type Shapes } from '../../analyse';
 import {
   functionKey,
   type Graph,
@@ -10,6 +10,7 @@ import {
 } from '../../ir';
 import { DataType } from '../../onnx';
 import type { AttentionValues } from './attention-values';
+import { constantNumber } from './constant-number';
 import {
   elementwise,
   indexRange,
@@ -190,7 +191,7 @@ export class Tracer {
     for (const { indices, table } of tablesOf(node))
       if (indices === index) this.#noteIndex(node, table, trace, uses);
     if (node.is('If')) uses.condition = true;
-    if (node.is(...COUNTING) && index === 0) uses.counted = true;
+    if (node.is(...COUNTING) && index === 0 && trace.raw) uses.counted = true;
     if (node.domain === '' && SHAPES[node.opType]?.includes(index)) uses.shape = true;
     if (node.is('Cos', 'Sin') && isInteger(source) && !trace.counted) uses.positions = true;
     if (trace.raw && this.attentions.products.has(node)) uses.whole = true;
@@ -270,10 +271,13 @@ export class Tracer {
     if (node.is(...PRODUCTS)) return this.#product(node, traces, flags, source);
     if (!isElementwise(node.opType)) return undefined;
     const operands = node.inputs.map(
-      (input, index): Operand => traces[index]?.numbers ?? this.#constant(input),
+      (input, index): Operand =>
+        traces[index]?.numbers ?? constantNumber(this.model, this.#outside(input), LAYOUT),
     );
     const ordered = flags.ordered || (ordersNumbers(node.opType) && operands.includes(undefined));
-    return { ...flags, ordered, numbers: elementwise(node.opType, operands) };
+    // Keys are scaled on their way.
+    const raw = any.raw && node.is('Mul', 'Div') && !operands.includes(undefined) && present.length === 1;
+    return { ...flags, ordered, raw, numbers: elementwise(node.opType, operands) };
   }
 
   /** Masks multiplied with themselves, and positions with frequencies; anything else is features. */
@@ -326,40 +330,6 @@ export class Tracer {
     let at = value;
     for (let depth = 0; at && depth < DEPTH; depth++) at = this.#given.get(at) ?? at;
     return at;
-  }
-
-  /** The number that a value has everywhere, where that is known. */
-  #constant(value: Value | undefined): number | undefined {
-    let at = this.#outside(value);
-    for (let steps = 0; at && steps < DEPTH; steps++) {
-      const node = at.producer;
-      if (node?.is('ConstantOfShape')) {
-        const fill = node.tensor('value');
-        return fill ? numberOf(this.model.bytes(fill), fill.dataType ?? 0) : 0;
-      }
-      const known = smallConstant(this.model, at);
-      if (known) return known.values.every((each) => each === known.values[0]) ? known.values[0] : undefined;
-      if (!node?.is(...LAYOUT)) return undefined;
-      at = node.inputs[0];
-    }
-    return undefined;
-  }
-}
-
-/** The number that a ConstantOfShape fills with. */
-function numberOf(bytes: Uint8Array, type: number): number | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  switch (type) {
-    case DataType.FLOAT:
-      return view.getFloat32(0, true);
-    case DataType.INT64:
-      return Number(view.getBigInt64(0, true));
-    case DataType.INT32:
-      return view.getInt32(0, true);
-    case DataType.BOOL:
-      return view.getUint8(0);
-    default:
-      return undefined;
   }
 }
 
