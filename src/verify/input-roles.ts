@@ -1,8 +1,8 @@
 import { Dataflow, Dim, findCandidates, Shapes } from '../analyse';
 import type { Model, Value } from '../ir';
-import { type FeedInput, guessRole, isFloat, type Role, SAFE_VOCABULARY } from './feeds';
+import { batchSymbols, type FeedInput, guessRole, isFloat, type Role, SAFE_VOCABULARY } from './feeds';
 import { attentionValues } from './flow/attention-values';
-import { type Relations, sizeRelations } from './flow/relations';
+import { type Relations, sizeRelations, withOneSize } from './flow/relations';
 import { Tracer } from './flow/trace';
 import type { InputUses } from './flow/uses';
 import type { TensorDescription } from './tensor';
@@ -35,7 +35,13 @@ export function knownInputs(model: Model, given: readonly TensorDescription[]): 
     const used = value && uses.get(value);
     return { ...input, role: used ? roleOf(input, used, hasPast) : guessRole(input) };
   });
-  return { inputs: withRoles, relations: sizeRelations(model.graph, shapes, symbolsOf(withRoles)) };
+  const symbols = symbolsOf(withRoles);
+  const shown = sizeRelations(model.graph, shapes, symbols);
+  // Batches of which the graph says nothing are one: then it may say more of the lengths.
+  const batches = batchSymbols(withRoles).filter((name) => shown.get(name) === undefined);
+  if (batches.length < 2) return { inputs: withRoles, relations: shown };
+  const together = withOneSize(shown, batches);
+  return { inputs: withRoles, relations: sizeRelations(model.graph, shapes, symbols, together) };
 }
 
 function givenShapes(model: Model, inputs: readonly TensorDescription[]): Map<Value, Dim[]> {

@@ -71,6 +71,16 @@ export function resolveShapes(inputs: readonly FeedInput[], sizes: Sizes): Map<s
   );
 }
 
+/** The symbols of axes that are batches, by the roles of their inputs, each once. */
+export function batchSymbols(inputs: readonly FeedInput[]): string[] {
+  const names = byRole(inputs).flatMap((input) =>
+    input.shape.flatMap((size, axis) =>
+      typeof size === 'string' && axisOf(input, axis) === 'batch' ? [size] : [],
+    ),
+  );
+  return [...new Set(names)];
+}
+
 interface Place {
   readonly input: FeedInput;
   readonly axis: number;

@@ -21,9 +21,15 @@ const MOST_SYMBOLS = 6;
 /**
  * Works out what must hold of symbols, node by node; what contradicts what was found before is left out.
  * @param symbols those of the inputs; of two that are equal the earlier one stays
+ * @param given what is known of some of them
  */
-export function sizeRelations(graph: Graph, shapes: Shapes, symbols: readonly string[]): Relations {
-  const relations = new Map<string, Dim>();
+export function sizeRelations(
+  graph: Graph,
+  shapes: Shapes,
+  symbols: readonly string[],
+  given: Relations = new Map(),
+): Relations {
+  const relations = new Map(given);
   if (symbols.length > MOST_NAMES) return relations;
   const rank = new Map(symbols.map((name, index) => [name, index]));
   for (const node of graph.nodes) {
@@ -32,12 +38,24 @@ export function sizeRelations(graph: Graph, shapes: Shapes, symbols: readonly st
       const rest = substituted(a.minus(b), relations);
       const solved = rest && solve(rest, rank);
       if (!solved) continue;
-      for (const [name, dim] of relations)
-        if (dim.names.includes(solved.name)) relations.set(name, dim.substitute(solved.name, solved.dim));
-      relations.set(solved.name, solved.dim);
+      add(relations, solved.name, solved.dim);
     }
   }
   return relations;
+}
+
+function add(relations: Map<string, Dim>, symbol: string, by: Dim): void {
+  for (const [name, dim] of relations)
+    if (dim.names.includes(symbol)) relations.set(name, dim.substitute(symbol, by));
+  relations.set(symbol, by);
+}
+
+/** The same relations where some symbols, of which they say nothing, are one. */
+export function withOneSize(relations: Relations, symbols: readonly string[]): Relations {
+  const [first, ...others] = symbols.filter((name) => !relations.has(name));
+  const result = new Map(relations);
+  for (const other of others) if (first !== undefined) add(result, other, Dim.symbol(first));
+  return result;
 }
 
 function substituted(dim: Dim, relations: Relations): Dim | undefined {
