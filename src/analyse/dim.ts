@@ -164,6 +164,42 @@ export class Dim {
     return result;
   }
 
+  /** The symbols in it, each once. */
+  get names(): string[] {
+    return [...new Set([...this.terms.keys()].flatMap(symbols))];
+  }
+
+  /** What a symbol must be for this to be 0; undefined where it stands in a product, or not once and alone. */
+  solvedFor(symbol: string): Dim | undefined {
+    const coefficient = this.terms.get(symbol);
+    const elsewhere = [...this.terms.keys()].some((key) => key !== symbol && symbols(key).includes(symbol));
+    if (elsewhere || (coefficient !== 1 && coefficient !== -1)) return undefined;
+    const rest = new Map(this.terms);
+    rest.delete(symbol);
+    return Dim.#from(rest).times(Dim.of(-coefficient));
+  }
+
+  /** The same without the number and the symbols that divide all terms: 32 b s - 64 s becomes b - 2. */
+  get withoutCommonFactor(): Dim {
+    const [first] = this.terms.keys();
+    let result: Dim = this;
+    for (const name of first === undefined ? [] : symbols(first))
+      result = result.dividedBy(Dim.symbol(name)) ?? result;
+    const divisor = [...result.terms.values()].map(Math.abs).reduce(greatestCommon, 0);
+    return divisor > 1 ? (result.dividedBy(Dim.of(divisor)) ?? result) : result;
+  }
+
+  /** The number for given sizes of the symbols; undefined where one has none. */
+  evaluated(sizes: ReadonlyMap<string, number>): number | undefined {
+    let result = 0;
+    for (const [key, coefficient] of this.terms) {
+      let term = coefficient;
+      for (const name of symbols(key)) term *= sizes.get(name) ?? Number.NaN;
+      result += term;
+    }
+    return Number.isNaN(result) ? undefined : result;
+  }
+
   equals(other: Dim): boolean {
     if (this === other) return true;
     if (this.terms.size !== other.terms.size) return false;
@@ -180,6 +216,10 @@ export class Dim {
       )
       .join(' + ');
   }
+}
+
+function greatestCommon(a: number, b: number): number {
+  return b === 0 ? a : greatestCommon(b, a % b);
 }
 
 /** How a quotient that is rounded down begins, as a symbol. */

@@ -24,11 +24,16 @@ export class Shapes {
 
   readonly #functions: ReadonlyMap<string, LocalFunction>;
 
-  /** @param call a call of a local function: then only its body is worked out, with what the call gives it */
+  /**
+   * @param call a call of a local function: then only its body is worked out, with what the call gives it
+   * @param given shapes of inputs of the main graph, in the place of those that are declared
+   */
   constructor(
     readonly model: Model,
     call?: { readonly node: Node; readonly fn: LocalFunction; readonly facts: readonly Fact[] },
+    given: ReadonlyMap<Value, readonly Dim[]> = new Map(),
   ) {
+    for (const [input, shape] of given) this.#facts.set(input, { shape });
     this.#functions = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn]));
     if (call) {
       call.fn.body.inputs.forEach((input, index) => {

@@ -25,6 +25,8 @@ export interface RewriteJob extends RewriteSettings {
   readonly saveWeights?: string;
   readonly stripPrefix?: string;
   readonly verify: boolean;
+  /** A file of inputs for that, instead of generated ones. */
+  readonly inputs?: string;
   /** Providers to verify on, and what must run there. */
   readonly ep?: readonly string[];
   readonly requireEp?: Requirement;

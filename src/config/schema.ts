@@ -44,6 +44,7 @@ export const OWN_KEYS = {
   save_weights: text.describe('where to save the attention parameters as a checkpoint'),
   strip_prefix: text.describe('leading part of module paths to leave out of the keys of save_weights'),
   verify: flag.describe('prove the result before it is written'),
+  inputs: text.describe('safetensors file with the inputs to verify with'),
   report: text.describe('where to write a report with pictures and charts, as one HTML file'),
   require_ep: z.enum(['compute', 'all']).describe('what must run on the execution provider'),
   atol: z.number().min(0).describe('largest absolute difference; for diffx verify'),

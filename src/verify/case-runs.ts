@@ -1,7 +1,7 @@
 import { DiffxError, errors } from '../errors';
 import type { Model } from '../ir';
 import { describeCase, type FeedCase, isDelicate, loadFeeds, makeFeeds, planCases } from './feeds';
-import { inputRoles } from './input-roles';
+import { fitInputs, isNothingButNan } from './fit';
 import { longestLengths } from './longest';
 import type { Session } from './session';
 import { type Tensor, toFloat64 } from './tensor';
@@ -43,9 +43,6 @@ export async function rerunOriginal(
   return again;
 }
 
-/** Exports with a length baked in run at that length alone; up to this one it is looked for. */
-const LONGEST_PROBE = 64;
-
 /**
  * Runs the original over all cases.
  * @param skipped gets a line for each case that the original itself does not run
@@ -62,7 +59,12 @@ export async function runOriginal(
     const feeds = { ...loadFeeds(path, session.inputs).feeds };
     return [{ where: `inputs of ${path}`, feeds, outputs: await session.run(feeds) }];
   }
-  const inputs = inputRoles(original, session.inputs);
+  const { batches, lengths } = settings;
+  const fit = await fitInputs(original, session, {
+    ...(batches ? { batches } : {}),
+    ...(lengths ? { lengths } : {}),
+  });
+  const { inputs } = fit;
   const runs: CaseRun[] = [];
   let reason = '';
   const attempt = async (feedCase: FeedCase): Promise<boolean> => {
@@ -74,6 +76,11 @@ export async function runOriginal(
         skipped.push(`${where}: the original itself gives numbers that are not finite`);
         return true;
       }
+      if (isNothingButNan(outputs)) {
+        skipped.push(`${where}: the original itself gives nothing but NaN`);
+        reason = 'it gives nothing but NaN';
+        return true;
+      }
       runs.push({ where, feeds, outputs, ...((feedCase.volume ?? 1) > 1 ? { loud: true } : {}) });
       return true;
     } catch (error) {
@@ -82,8 +89,7 @@ export async function runOriginal(
       return false;
     }
   };
-  const { batches, lengths } = settings;
-  const plan = { seed, ...(batches ? { batches } : {}), ...(lengths ? { lengths } : {}) };
+  const plan = { seed, ...fit.plan };
   for (const feedCase of planCases(inputs, plan)) {
     if (!(await attempt(feedCase)))
       skipped.push(`${describeCase(feedCase)}: the original itself does not run: ${reason}`);
@@ -93,9 +99,6 @@ export async function runOriginal(
       const [longest] = planCases(inputs, { ...plan, lengths: [length], batches: [1] });
       if (longest && longest.sequence === length && (await attempt(longest))) break;
     }
-  }
-  for (let length = 2; runs.length === 0 && length <= LONGEST_PROBE; length++) {
-    for (const feedCase of planCases(inputs, { ...plan, lengths: [length] })) await attempt(feedCase);
   }
   if (runs.length === 0) throw errors.noCaseRuns(original.file.path, reason);
   return runs;

@@ -3,7 +3,8 @@ import type { Model } from '../ir';
 import { DataType } from '../onnx';
 import { compareTensors } from './compare';
 import { type FeedInput, makeFeeds } from './feeds';
-import { inputRoles } from './input-roles';
+import type { Relations } from './flow/relations';
+import { knownInputs } from './input-roles';
 import { precisionOf } from './precision';
 import type { Session } from './session';
 import { type Tensor, toFloat64 } from './tensor';
@@ -49,13 +50,13 @@ export async function decodeGreedily(
   session: Session,
   { promptLength = 4, tokens: count = 20 }: DecodeSettings = {},
 ): Promise<Decoding | NotDecoded> {
-  const inputs = inputRoles(model, session.inputs);
+  const { inputs, relations } = knownInputs(model, session.inputs);
   const [ids, ...others] = inputs.filter(({ role, shape }) => role.kind === 'ids' && shape.length === 2);
   if (!ids || others.length > 0)
     return { notDecoded: `it has ${ids ? 'several inputs' : 'no input'} of token ids` };
   if (typeof ids.shape[1] === 'number')
     return { notDecoded: `it takes ${ids.shape[1]} tokens, no more and no less` };
-  const decoder = new Decoder(session, inputs, ids);
+  const decoder = new Decoder(session, inputs, ids, relations);
   const prompt = decoder.prompt(promptLength);
   try {
     return await say(decoder, prompt, count, model);
@@ -117,6 +118,7 @@ class Decoder {
     readonly session: Session,
     readonly inputs: readonly FeedInput[],
     readonly ids: FeedInput,
+    readonly relations: Relations,
   ) {}
 
   prompt(length: number): number[] {
@@ -155,7 +157,8 @@ class Decoder {
     past: number,
     caches: Readonly<Record<string, Tensor | undefined>>,
   ): Promise<Step | undefined> {
-    const sizes = { batch: 1, sequence: tokens.length, past, padding: 'none' as const, seed: 0 };
+    const { relations } = this;
+    const sizes = { batch: 1, sequence: tokens.length, past, padding: 'none' as const, seed: 0, relations };
     const made = makeFeeds(this.inputs, sizes);
     const given = Object.entries(caches).flatMap(([name, tensor]) =>
       tensor ? [[name, tensor] as const] : [],

@@ -1,6 +1,6 @@
 /** Tensors in memory as the checks pass them around: plain data, no runtime's own class. */
 import { byteSize, DataType, dataTypeName } from '../onnx/data-types';
-import { decodeBfloats, decodeHalfs } from '../onnx/floats';
+import { decodeBfloats, decodeHalfs, isFloatType } from '../onnx/floats';
 
 /**
  * The numbers of a tensor in row-major order: float16 and bfloat16 as bit patterns in a Uint16Array, bool as 0 and 1 in
@@ -62,6 +62,11 @@ export function toFloat64(tensor: Tensor): Float64Array {
   if (data instanceof Uint16Array && dtype === DataType.BFLOAT16)
     return new Float64Array(decodeBfloats(data));
   return new Float64Array(data);
+}
+
+/** Whether a tensor holds floats, of whatever width. */
+export function isFloatTensor({ dtype }: Tensor): boolean {
+  return isFloatType(dtype);
 }
 
 function wholeBytes(dtype: DataType, count: number): number {

@@ -160,3 +160,36 @@ test('broadcasting takes the dimension that is not 1', () => {
   expect(text(broadcast(shape(1), shape(N)))).toBe('N');
   expect(text(broadcast(shape(1), shape(1)))).toBe('1');
 });
+
+test('an equation is solved for a symbol that stands alone and once', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => Dim.symbol(name)) as [Dim, Dim, Dim];
+  expect(a.minus(b).minus(Dim.of(2)).solvedFor('a')?.toString()).toBe('b + 2');
+  expect(Dim.of(7).minus(a).solvedFor('a')?.value).toBe(7);
+  expect(a.times(b).minus(c).solvedFor('a')).toBeUndefined();
+  expect(a.times(Dim.of(2)).minus(c).solvedFor('a')).toBeUndefined();
+  expect(a.minus(b).solvedFor('c')).toBeUndefined();
+});
+
+test('what all terms have in common is taken out', () => {
+  const [b, s] = ['b', 's'].map((name) => Dim.symbol(name)) as [Dim, Dim];
+  const elements = b
+    .times(s)
+    .times(Dim.of(32))
+    .minus(s.times(Dim.of(64)));
+  expect(elements.withoutCommonFactor.solvedFor('b')?.value).toBe(2);
+  expect(Dim.of(6).withoutCommonFactor.value).toBe(1);
+});
+
+test('a number where the sizes of all symbols are known', () => {
+  const dim = Dim.symbol('p').plus(Dim.symbol('s').times(Dim.of(2)));
+  expect(dim.names).toEqual(['p', 's']);
+  expect(
+    dim.evaluated(
+      new Map([
+        ['p', 6],
+        ['s', 5],
+      ]),
+    ),
+  ).toBe(16);
+  expect(dim.evaluated(new Map([['p', 6]]))).toBeUndefined();
+});

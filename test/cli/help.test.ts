@@ -45,6 +45,7 @@ test('every option of SPEC that this version has is there', () => {
       '--save-weights',
       '--strip-prefix',
       '--verify',
+      '--inputs',
       '--dump-after',
       '--dump-dir',
       '--force',

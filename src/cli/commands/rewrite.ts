@@ -43,6 +43,7 @@ export interface RewriteCommandOptions extends CommonOptions, ProviderOptions {
   readonly saveWeights?: string;
   readonly stripPrefix?: string;
   readonly verify?: boolean;
+  readonly inputs?: string;
   readonly report?: string;
   readonly dumpAfter?: readonly string[];
   readonly dumpDir?: string;
@@ -147,6 +148,10 @@ function addRewriteOptions(command: Command): void {
     .option('--save-weights <file>', 'also save the attention parameters as a checkpoint for PyTorch')
     .option('--strip-prefix <prefix>', `${STRIP_PREFIX}; for --save-weights`)
     .option('--verify', 'prove the result before it is written')
+    .option(
+      '--inputs <file>',
+      'with --verify: safetensors file with the inputs to run; default: made from the graph',
+    )
     .option('--report <file>', REPORT)
     .option('--dump-after <pass>', 'print the model as text after a pass; may be repeated', repeated)
     .option('--dump-dir <folder>', 'print to files in this folder instead of standard error')
@@ -194,6 +199,7 @@ function refuseContradictions(
     contradicts('--output', '--output-dir', 'there is one place to write to');
   if (typed.stripPrefix !== undefined && options.saveWeights === undefined)
     throw errors.needs('--strip-prefix', '--save-weights');
+  if (!options.verify && typed.inputs !== undefined) throw errors.needs('--inputs', '--verify');
   if (!options.verify && typed.ep) throw errors.needs('--ep', '--verify');
   if (!options.verify && typed.requireEp) throw errors.needs('--require-ep', '--verify');
   settleProviders(options);
@@ -220,7 +226,7 @@ function toJob(input: string, options: RewriteCommandOptions): RewriteJob {
     output: options.output ?? outputIn(options.outputDir, input),
     makeFolder: options.output === undefined && options.outputDir !== undefined,
     verify: options.verify ?? false,
-    ...defined({ ep: options.ep, requireEp: options.requireEp }),
+    ...defined({ ep: options.ep, requireEp: options.requireEp, inputs: options.inputs }),
     force: options.force ?? false,
     dumpAfter: options.dumpAfter ?? [],
     ...defined({

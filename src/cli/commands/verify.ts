@@ -36,12 +36,13 @@ or that did not do the work`;
 
 /** What the configuration file of the working directory says of a verification. */
 async function fromWorkingConfig(): Promise<VerifyOptions> {
-  const { atol, rtol, ep, require_ep: requireEp } = await workingSettings();
+  const { atol, rtol, ep, require_ep: requireEp, inputs } = await workingSettings();
   return {
     ...(atol === undefined ? {} : { atol }),
     ...(rtol === undefined ? {} : { rtol }),
     ...(ep === undefined ? {} : { ep: [ep].flat() }),
     ...(requireEp === undefined ? {} : { requireEp }),
+    ...(inputs === undefined ? {} : { inputs }),
   };
 }
 

@@ -196,7 +196,7 @@ async function writeVerified(
     // Loaded here: ONNX Runtime is not needed without --verify.
     const { verifyModels } = await import('../../api/verify.js');
     const report = {
-      ...(await verifyModels(job.input, stage.path, providersOf(job))),
+      ...(await verifyModels(job.input, stage.path, settingsOf(job))),
       rewritten: job.output,
     };
     if (!report.passed) return report;
@@ -211,8 +211,12 @@ async function writeVerified(
   }
 }
 
-function providersOf({ ep, requireEp }: RewriteJob): VerifySettings {
-  return { ...(ep ? { ep } : {}), ...(requireEp ? { requireEp } : {}) };
+function settingsOf({ ep, requireEp, inputs }: RewriteJob): VerifySettings {
+  return {
+    ...(ep ? { ep } : {}),
+    ...(requireEp ? { requireEp } : {}),
+    ...(inputs === undefined ? {} : { inputs }),
+  };
 }
 
 function refused(job: RewriteJob, verification: VerifyReport, ui: Ui): JobResult {

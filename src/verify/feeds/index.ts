@@ -2,5 +2,5 @@
 export { type LoadedFeeds, loadFeeds } from './load';
 export { makeFeeds } from './make';
 export { describeCase, type FeedCase, isDelicate, type PlanOptions, planCases } from './plan';
-export { type FeedInput, guessRole, type Role } from './roles';
-export { resolveShapes, type Sizes } from './shapes';
+export { type FeedInput, guessRole, isFloat, isInteger, type Role, SAFE_VOCABULARY } from './roles';
+export { batchSymbols, resolveShapes, type Sizes } from './shapes';

@@ -27,25 +27,31 @@ function numbersFor({ name, role }: FeedInput, shape: readonly number[], feedCas
   switch (role.kind) {
     case 'ids':
       // Numbers of (-1, 1) in float32 may round to 1.
-      return drawn(uniform(seed, `feed ${name}`, count, 1), count).map((value) =>
-        Math.min(Math.floor(((value + 1) / 2) * role.vocabulary), role.vocabulary - 1),
+      return drawn(uniform(seed, `feed ${name}`, count, 1), count).map(
+        (value) =>
+          (role.lowest ?? 0) + Math.min(Math.floor(((value + 1) / 2) * role.vocabulary), role.vocabulary - 1),
       );
     case 'past':
     case 'data':
       return drawn(normal(seed, `feed ${name}`, count, volume), count);
     case 'mask':
       return mask(shape, feedCase).map((keep) => {
+        if (role.form === 'hide') return 1 - keep;
         if (role.form !== 'additive') return keep;
         return keep === 1 ? 0 : ADDITIVE_MASK;
       });
     case 'positions': {
       const length = shape.at(-1) ?? 1;
-      return new Float64Array(count).map((_, i) => past + (i % length));
+      return new Float64Array(count).map((_, i) => (past + (i % length)) % (role.bound ?? Infinity));
     }
     case 'mix':
       return new Float64Array(count).fill(mix ?? 1);
     case 'total-length':
       return new Float64Array(count).fill(past + sequence + role.offset);
+    case 'past-length':
+      return new Float64Array(count).fill(past);
+    case 'key-lengths':
+      return keyLengths(count, role.keys ?? past + sequence, feedCase);
     case 'has-past':
       return new Float64Array(count).fill(past > 0 ? 1 : 0);
     case 'switch':
@@ -81,6 +87,14 @@ function mask(shape: readonly number[], { padding }: FeedCase): Float64Array {
     return key < (padding === 'left' ? padded : 0) || key >= keys - (padding === 'right' ? padded : 0)
       ? 0
       : 1;
+  });
+}
+
+/** How many keys are tokens where as many are padded as in a mask. */
+function keyLengths(count: number, keys: number, { padding }: FeedCase): Float64Array {
+  return new Float64Array(count).map((_, row) => {
+    if (padding === 'row') return row === count - 1 ? 0 : keys;
+    return padding === 'none' ? keys : keys - Math.min(count === 1 ? 1 : row, keys - 1);
   });
 }
 

@@ -23,7 +23,8 @@ export interface PlanOptions {
   readonly batches?: readonly number[];
   readonly lengths?: readonly number[];
   readonly seed?: number;
-  readonly symbols?: Readonly<Record<string, number>>;
+  /** What goes for all cases, see `Sizes`. */
+  readonly sizes?: Pick<Sizes, 'symbols' | 'relations' | 'lengths'>;
 }
 
 /** How large numbers of an extreme case are: products of two exceed what float16 holds. */
@@ -34,12 +35,12 @@ const PAST = 6;
 
 /**
  * The cases for a model, small ones first and each of them once: every batch (1, 3) with every length (1, 5, 16), where
- * there is a mask also padded on either side, where there is a cache also with one, where there is a switch both ways.
+ * there is a mask and a batch of several rows, or no other, also padded on either side, where there is a cache also with one, where there is a switch both ways.
  * A size that the model fixes stays. Unless lengths are given: also with a row that is padding alone, and with large
  * numbers, where there are inputs for that.
  */
 export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {}): FeedCase[] {
-  const fixed = fixedSizes(inputs);
+  const fixed = fixedSizes(inputs, options.sizes?.relations);
   const choices = (axis: 'batch' | 'sequence' | 'past', otherwise: readonly number[]) => {
     const value = fixed[axis];
     return value === undefined ? otherwise : [value];
@@ -47,14 +48,16 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
   const batches = choices('batch', options.batches ?? [1, 3]);
   const lengths = choices('sequence', options.lengths ?? [1, 5, 16]);
   const pasts = choices('past', inputs.some(({ role }) => role.kind === 'past') ? [0, PAST] : [0]);
-  const masked = inputs.some(({ role }) => role.kind === 'mask');
+  const masked = inputs.some(isMask);
+  // Keys are counted on their own, be there one query.
+  const hasLengths = inputs.some(({ role }) => role.kind === 'key-lengths');
   const cases: FeedCase[] = [];
   for (const past of pasts) {
     for (const sequence of lengths) {
       for (const batch of batches) {
-        const one = { batch, sequence, past, seed: options.seed ?? 0, ...symbolsOf(options) };
+        const one = { batch, sequence, past, seed: options.seed ?? 0, ...options.sizes };
         cases.push({ ...one, padding: 'none' });
-        if (masked && batch > 1 && past + sequence > 1)
+        if (masked && (batch > 1 || batches.length === 1) && (past + sequence > 1 || hasLengths))
           cases.push({ ...one, padding: 'left' }, { ...one, padding: 'right' });
       }
     }
@@ -65,6 +68,10 @@ export function planCases(inputs: readonly FeedInput[], options: PlanOptions = {
   return distinct(inputs, all);
 }
 
+function isMask({ role }: FeedInput): boolean {
+  return role.kind === 'mask' || role.kind === 'key-lengths';
+}
+
 /** Of the longest case with most rows: once with large numbers, once with a row that is padding alone. */
 function extremeCases(inputs: readonly FeedInput[], cases: readonly FeedCase[]): FeedCase[] {
   const has = (...kinds: Role['kind'][]) => inputs.some(({ role }) => kinds.includes(role.kind));
@@ -72,12 +79,8 @@ function extremeCases(inputs: readonly FeedInput[], cases: readonly FeedCase[]):
   if (!base) return [];
   return [
     ...(has('data', 'past') ? [{ ...base, volume: LOUD }] : []),
-    ...(has('mask') && base.batch > 1 ? [{ ...base, padding: 'row' as const }] : []),
+    ...(has('mask', 'key-lengths') && base.batch > 1 ? [{ ...base, padding: 'row' as const }] : []),
   ];
-}
-
-function symbolsOf({ symbols }: PlanOptions): Pick<Sizes, 'symbols'> {
-  return symbols ? { symbols } : {};
 }
 
 /** Cases that differ in what the model sees: where everything is fixed there is one. */

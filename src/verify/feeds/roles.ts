@@ -3,23 +3,30 @@ import { DataType } from '../../onnx/data-types';
 import type { TensorDescription } from '../tensor';
 
 export type Role =
-  /** Indices into an embedding: integers from 0 up to `vocabulary`. */
-  | { readonly kind: 'ids'; readonly vocabulary: number }
+  /** Indices into an embedding: integers from `lowest` (default 0) on, `vocabulary` of them. */
+  | { readonly kind: 'ids'; readonly vocabulary: number; readonly lowest?: number }
   /**
-   * Which keys are tokens: 1 and 0 (`keep`, the default), or 0 and a large negative number that is added to the scores
-   * (`additive`). Batch on the first axis where there are two, keys on the last.
+   * Which keys are tokens: 1 and 0 (`keep`, the default), 0 and 1 (`hide`), or 0 and a large negative number that is
+   * added to the scores (`additive`). Batch on the first axis where there are two, keys on the last.
    */
-  | { readonly kind: 'mask'; readonly form?: 'keep' | 'additive' }
-  /** Counted from the length of the past. */
-  | { readonly kind: 'positions' }
-  /** A key or value cache: batch first, then heads, length, width. */
-  | { readonly kind: 'past' }
-  /** Embeddings, pixels, features: normally distributed numbers. */
+  | { readonly kind: 'mask'; readonly form?: 'keep' | 'hide' | 'additive' }
+  /** Counted from the length of the past; where a table is read at them, they are less than `bound`. */
+  | { readonly kind: 'positions'; readonly bound?: number }
+  /**
+   * A key or value cache: batch first, then heads, length, width, unless `axis` says where the length stands. `whole`:
+   * nothing is put behind it, so that it is as long as what it was computed from.
+   */
+  | { readonly kind: 'past'; readonly axis?: number; readonly whole?: boolean }
+  /** Embeddings, pixels, features, states of convolutions: normally distributed numbers. */
   | { readonly kind: 'data' }
   /** The warm-up input `diff_attn_mix`: the case's mix. */
   | { readonly kind: 'mix' }
   /** The length of past and present together, plus an offset: com.microsoft's GroupQueryAttention has such inputs. */
   | { readonly kind: 'total-length'; readonly offset: number }
+  /** The length of the past. */
+  | { readonly kind: 'past-length' }
+  /** How many of the keys of each example are tokens; `keys`: how many there are, where it is not past and present. */
+  | { readonly kind: 'key-lengths'; readonly keys?: number }
   /** Chooses the branch of a merged decoder: whether there is a past. */
   | { readonly kind: 'has-past' }
   /** Chooses a branch of anything else: tried both ways. */
@@ -31,7 +38,7 @@ export interface FeedInput extends TensorDescription {
 }
 
 /** Where the vocabulary is not known: the smallest real one is larger. */
-const SAFE_VOCABULARY = 32;
+export const SAFE_VOCABULARY = 32;
 
 /** A role by name, type and shape alone, for inputs that the graph says nothing about. */
 export function guessRole({ name, dtype, shape }: TensorDescription): Role {
@@ -51,11 +58,11 @@ export function guessRole({ name, dtype, shape }: TensorDescription): Role {
   return isInteger(dtype) ? { kind: 'ids', vocabulary: SAFE_VOCABULARY } : { kind: 'data' };
 }
 
-function isInteger(dtype: DataType): boolean {
+export function isInteger(dtype: DataType): boolean {
   return dtype === DataType.INT64 || dtype === DataType.INT32;
 }
 
-function isFloat(dtype: DataType): boolean {
+export function isFloat(dtype: DataType): boolean {
   return (
     dtype === DataType.FLOAT ||
     dtype === DataType.FLOAT16 ||

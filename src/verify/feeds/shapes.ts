@@ -3,8 +3,10 @@
  *
  * The same symbol is the same size, but different symbols need not be different sizes: the dynamo exporter names the
  * batch of each input anew, and the past of each layer. So an axis is sized by what it means, which follows from the
- * input's role; names only tell the sequences of an encoder from those of a decoder.
+ * input's role, and what the graph says of it (`Relations`) comes before that; names only tell the sequences of an
+ * encoder from those of a decoder.
  */
+import type { Relations } from '../flow/relations';
 import type { FeedInput, Role } from './roles';
 
 /** How large one run is. */
@@ -16,6 +18,10 @@ export interface Sizes {
   readonly past: number;
   /** Sizes for symbols by name, before anything else. */
   readonly symbols?: Readonly<Record<string, number>>;
+  /** What the graph says of the symbols. */
+  readonly relations?: Relations;
+  /** Sequences that nothing relates get different lengths, or the same. Default: by their names alone. */
+  readonly lengths?: 'different' | 'same';
 }
 
 type Axis = 'batch' | 'sequence' | 'past' | 'total' | 'other';
@@ -26,6 +32,8 @@ const ORDER: readonly Role['kind'][] = [
   'positions',
   'past',
   'total-length',
+  'key-lengths',
+  'past-length',
   'data',
   'mask',
   'mix',
@@ -34,30 +42,78 @@ const ORDER: readonly Role['kind'][] = [
   'constant',
 ];
 
+const NONE: Relations = new Map();
+
 /** The shape of each input, by name. */
 export function resolveShapes(inputs: readonly FeedInput[], sizes: Sizes): Map<string, number[]> {
   const known = new Map(Object.entries(sizes.symbols ?? {}));
+  const { relations = NONE } = sizes;
+  const named = byRole(inputs);
+  const places = placesOf(named, relations);
+  let others = 0;
+  for (const [symbol, { input, axis }] of places) {
+    if (known.has(symbol) || relations.has(symbol)) continue;
+    const own = sum(symbol, known) ?? sizeOf(input, axis, sizes);
+    const isOwn = axisOf(input, axis) === 'sequence' && streamOf(input.name) === 'main';
+    known.set(symbol, own + (isOwn && sizes.lengths === 'different' ? 2 * others++ : 0));
+  }
+  for (const [symbol, dim] of relations) {
+    const value = dim.evaluated(known);
+    if (!known.has(symbol) && value !== undefined && value >= 0) known.set(symbol, value);
+  }
   return new Map(
-    byRole(inputs).map((input) => {
-      const shape = input.shape.map((size, axis) => {
-        if (typeof size === 'number') return size;
-        const value = known.get(size) ?? sum(size, known) ?? sizeOf(input, axis, sizes);
-        if (size !== '') known.set(size, value);
-        return value;
-      });
-      return [input.name, shape];
-    }),
+    named.map((input) => [
+      input.name,
+      input.shape.map((size, axis) =>
+        typeof size === 'number' ? size : (known.get(size) ?? sum(size, known) ?? sizeOf(input, axis, sizes)),
+      ),
+    ]),
   );
 }
 
+/** The symbols of axes that are batches, by the roles of their inputs, each once. */
+export function batchSymbols(inputs: readonly FeedInput[]): string[] {
+  const names = byRole(inputs).flatMap((input) =>
+    input.shape.flatMap((size, axis) =>
+      typeof size === 'string' && axisOf(input, axis) === 'batch' ? [size] : [],
+    ),
+  );
+  return [...new Set(names)];
+}
+
+interface Place {
+  readonly input: FeedInput;
+  readonly axis: number;
+}
+
+/** Where each symbol means most: in the first input in which it means anything, be it under another name. */
+function placesOf(inputs: readonly FeedInput[], relations: Relations): Map<string, Place> {
+  const places = new Map<string, Place>();
+  for (const input of inputs) {
+    input.shape.forEach((size, axis) => {
+      if (typeof size === 'number' || size === '') return;
+      const same = relations.get(size);
+      const symbol = same?.isName ? same.toString() : size;
+      const before = places.get(symbol);
+      if (before && (axisOf(before.input, before.axis) !== 'other' || axisOf(input, axis) === 'other'))
+        return;
+      places.set(symbol, { input, axis });
+    });
+  }
+  return places;
+}
+
 /** Sizes that the model fixes: those that the first input with such an axis has as a number. */
-export function fixedSizes(inputs: readonly FeedInput[]): Partial<Record<Axis, number>> {
+export function fixedSizes(
+  inputs: readonly FeedInput[],
+  relations: Relations = NONE,
+): Partial<Record<Axis, number>> {
   const sizes = new Map<Axis, number | string>();
   for (const input of byRole(inputs)) {
-    if (streamOf(input.name) === 'encoder') continue;
+    if (streamOf(input.name) === 'encoder' || (input.role.kind === 'past' && input.role.whole)) continue;
     input.shape.forEach((size, axis) => {
       const meaning = axisOf(input, axis);
-      if (!sizes.has(meaning)) sizes.set(meaning, size);
+      if (!sizes.has(meaning)) sizes.set(meaning, relations.get(String(size))?.value ?? size);
     });
   }
   sizes.delete('other');
@@ -81,6 +137,7 @@ function sum(text: string, known: ReadonlyMap<string, number>): number | undefin
 
 function sizeOf(input: FeedInput, axis: number, { batch, sequence, past }: Sizes): number {
   const length = lengthOf(streamOf(input.name), sequence);
+  const isWhole = input.role.kind === 'past' && input.role.whole;
   switch (axisOf(input, axis)) {
     case 'batch':
       return batch;
@@ -88,14 +145,25 @@ function sizeOf(input: FeedInput, axis: number, { batch, sequence, past }: Sizes
       return length;
     case 'past':
       // What an encoder said does not grow: its cache is as long as its sequence.
-      return streamOf(input.name) === 'encoder' ? length : past;
+      return streamOf(input.name) === 'encoder' || isWhole ? length : past;
     case 'total':
       return streamOf(input.name) === 'encoder' ? length : past + length;
     case 'other':
       // A mask has no heads of its own.
       if (input.role.kind === 'mask') return 1;
-      return /height|width/.test(String(input.shape[axis])) ? 32 : 4;
+      return isPlace(input, axis) ? IMAGE : 4;
   }
+}
+
+/** Height and width of images. */
+const IMAGE = 32;
+
+/** Whether an axis of data is one of places: behind batch and channels, or by its name. */
+function isPlace({ role, shape }: FeedInput, axis: number): boolean {
+  return (
+    /height|width/.test(String(shape[axis])) ||
+    (role.kind === 'data' && shape.length > 3 && axis >= shape.length - 2)
+  );
 }
 
 /** What an axis of an input means. */
@@ -112,10 +180,14 @@ function axisOf({ role, shape }: FeedInput, axis: number): Axis {
       if (axis === last) return 'total';
       return axis === 0 ? 'batch' : axis === last - 1 ? 'sequence' : 'other';
     case 'past':
-      return axis === 0 ? 'batch' : axis === pastAxis(shape) ? 'past' : 'other';
+      // Keys and values may stand in one tensor, one before the other.
+      if (axis === (role.axis ?? pastAxis(shape))) return 'past';
+      return axis === (shape.length > 4 ? 1 : 0) ? 'batch' : 'other';
     case 'data':
-      return axis === 0 ? 'batch' : axis === 1 && shape.length === 3 ? 'sequence' : 'other';
+      return axis === 0 ? 'batch' : axis === sequenceAxis(shape) ? 'sequence' : 'other';
     case 'total-length':
+    case 'past-length':
+    case 'key-lengths':
       return 'batch';
     case 'mix':
     case 'has-past':
@@ -124,6 +196,12 @@ function axisOf({ role, shape }: FeedInput, axis: number): Axis {
       // A constant of the shape of the ids, such as token types.
       return shape.length !== 2 ? 'other' : axis === 0 ? 'batch' : 'sequence';
   }
+}
+
+/** Of features [B, S, width] or sounds [B, bands, S]; images and states have none. */
+function sequenceAxis(shape: readonly (number | string)[]): number {
+  if (shape.length !== 3) return -1;
+  return typeof shape[1] === 'number' && typeof shape[2] === 'string' ? 2 : 1;
 }
 
 /** The cache's length is the symbolic axis behind the batch where there is one such, else the one before the width. */
