@@ -32,8 +32,10 @@ export interface FunctionFeatures {
   readonly gain: boolean;
   /** A second output is the differential attention map. */
   readonly map: boolean;
-  /** Element type of scores and values, a `DataType`. */
+  /** Element type of the maps, the values and what they give, a `DataType`. */
   readonly dataType: number;
+  /** Element type of the input `lambda_logits`. */
+  readonly logitsType: number;
 }
 
 /** A body: operators over names. The function uses it as it is, `--emit inline` with other names. */
@@ -91,13 +93,9 @@ class Body {
     return output;
   }
 
-  one(output: string, value: number): string {
-    return this.add(
-      output,
-      'Constant',
-      [],
-      [attribute.tensor('value', floatTensor(DataType.FLOAT, [], Float32Array.of(value)))],
-    );
+  one(output: string, dataType: number): string {
+    const value = floatTensor(dataType, [], Float32Array.of(1));
+    return this.add(output, 'Constant', [], [attribute.tensor('value', value)]);
   }
 }
 
@@ -129,10 +127,10 @@ export function functionBody(form: FunctionForm, features: FunctionFeatures, ops
   }
   if (features.norm) result = normNodes(body, result, features, opset);
   if (features.timesOneMinusLambdaInit) {
-    const rest = body.add('lambda_init_rest', 'Sub', [body.one('rest_one', 1), 'lambda_init']);
+    const rest = body.add('lambda_init_rest', 'Sub', [body.one('rest_one', DataType.FLOAT), 'lambda_init']);
     result = body.add('scaled', 'Mul', [result, narrow(rest)]);
   }
-  if (features.gain) result = body.add('gained', 'Mul', [result, narrow(gainNodes(body, features))]);
+  if (features.gain) result = body.add('gained', 'Mul', [result, gainNodes(body, features, narrow)]);
   body.add('C', 'Identity', [result]);
   const named = withoutIdentity(body.nodes, result, 'C');
   const withMap = features.map && form !== 'outputs';
@@ -161,10 +159,10 @@ function lambdaNodes(body: Body, features: FunctionFeatures): string {
   return features.mix ? body.add('lambda_mixed', 'Mul', [lambda, 'mix']) : lambda;
 }
 
-function sigmoidNodes(body: Body, { dataType }: FunctionFeatures): string {
+function sigmoidNodes(body: Body, { logitsType }: FunctionFeatures): string {
   const float = [attribute.int('to', DataType.FLOAT)];
   const logits =
-    dataType === DataType.FLOAT ? 'lambda_logits' : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
+    logitsType === DataType.FLOAT ? 'lambda_logits' : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
   return body.add('lambda', 'Sigmoid', [logits]);
 }
 
@@ -178,10 +176,18 @@ function vectorNodes(body: Body): string {
   return body.add('lambda', 'Add', [difference, 'lambda_init']);
 }
 
-function gainNodes(body: Body, { mix }: FunctionFeatures): string {
+/** In double precision where the values have it, so that it takes back all that lambda does. */
+function gainNodes(
+  body: Body,
+  { mix, dataType }: FunctionFeatures,
+  narrow: (name: string) => string,
+): string {
   const share = mix ? body.add('lambda_init_mixed', 'Mul', ['lambda_init', 'mix']) : 'lambda_init';
-  const rest = body.add('lambda_rest', 'Sub', [body.one('gain_one', 1), share]);
-  return body.add('gain', 'Reciprocal', [rest]);
+  const double = dataType === DataType.DOUBLE;
+  const rest = (part: string) =>
+    body.add('lambda_rest', 'Sub', [body.one('gain_one', double ? dataType : DataType.FLOAT), part]);
+  const gain = (part: string) => body.add('gain', 'Reciprocal', [rest(part)]);
+  return double ? gain(narrow(share)) : narrow(gain(share));
 }
 
 function probabilityNodes(body: Body, features: FunctionFeatures, n: '1' | '2'): string {
@@ -193,9 +199,13 @@ function probabilityNodes(body: Body, features: FunctionFeatures, n: '1' | '2'):
   return body.add(`A${n}`, 'Softmax', [scores], [attribute.int('axis', -1)]);
 }
 
-/** RMSNorm over the value width in float32 (Zhang and Sennrich, arXiv 1910.07467), times the weight if there is one. */
+/**
+ * RMSNorm over the value width (Zhang and Sennrich, arXiv 1910.07467), times the weight if there is one; in float32, or in
+ * double precision where the values have it.
+ */
 function normNodes(body: Body, input: string, features: FunctionFeatures, opset: number): string {
-  const wide = features.dataType === DataType.FLOAT;
+  const double = features.dataType === DataType.DOUBLE;
+  const wide = double || features.dataType === DataType.FLOAT;
   const x = wide ? input : body.add('norm_input', 'Cast', [input], [attribute.int('to', DataType.FLOAT)]);
   const square = body.add('norm_square', 'Mul', [x, x]);
   const axes =
@@ -208,12 +218,15 @@ function normNodes(body: Body, input: string, features: FunctionFeatures, opset:
     [square, ...axes],
     opset >= 18 ? [] : [attribute.ints('axes', [-1])],
   );
-  const epsilon = body.add(
+  const float = body.add(
     'norm_epsilon',
     'Constant',
     [],
     [attribute.reference('value_float', AttributeType.FLOAT, 'epsilon')],
   );
+  const epsilon = double
+    ? body.add('norm_epsilon_cast', 'Cast', [float], [attribute.int('to', features.dataType)])
+    : float;
   const root = body.add('norm_root', 'Sqrt', [body.add('norm_shifted', 'Add', [mean, epsilon])]);
   const normed = body.add('norm_normed', 'Div', [x, root]);
   const back = wide

@@ -77,12 +77,13 @@ export class RewriteSession {
     return this.options.heads === 'duplicate' && site.core.plain ? 'scores' : 'probabilities';
   }
 
-  /** What the function of a form contains: all that the sites of that form and element type need. */
-  features(form: FunctionForm, dataType: number): FunctionFeatures {
-    const key = `${form}/${dataType}`;
+  /** What the function that a site calls contains: all that the sites of its form and element types need. */
+  features(site: LocatedSite): FunctionFeatures {
+    const { dataType, logitsType } = this.#kindOf(site);
+    const key = this.#keyOf(site);
     let features = this.#features.get(key);
     if (!features) {
-      const sites = this.sites.filter((site) => this.formOf(site) === form && site.dataType === dataType);
+      const sites = this.sites.filter((each) => this.#keyOf(each) === key);
       const plain = sites.map(({ core }) => (core.kind === 'written-out' ? core.plain : undefined));
       const { lambda, normWeight, timesOneMinusLambdaInit } = presetOf(this.options);
       features = {
@@ -100,17 +101,37 @@ export class RewriteSession {
             core.kind === 'written-out' && (core.probabilities.isOutput || mapReaders(core).length > 0),
         ),
         dataType,
+        logitsType,
       };
       this.#features.set(key, features);
     }
     return features;
   }
 
-  /** Name of the function of a form; where a model computes in several types, those behind the first are named. */
-  functionName(form: FunctionForm, dataType: number): string {
-    const first = this.sites.find((site) => this.formOf(site) === form)?.dataType;
+  /** Sites of one kind call one function. */
+  #kindOf(site: LocatedSite) {
+    const { dataType, inputType } = site;
+    const { lambda } = presetOf(this.options);
+    return {
+      form: this.formOf(site),
+      dataType,
+      logitsType: lambda === 'projection' ? inputType : dataType,
+    };
+  }
+
+  #keyOf(site: LocatedSite): string {
+    const { form, dataType, logitsType } = this.#kindOf(site);
+    return `${form}/${dataType}/${logitsType}`;
+  }
+
+  /** Name of the function that a site calls; where a form has several element types, those behind the first are named. */
+  functionName(site: LocatedSite): string {
+    const { form, dataType, logitsType } = this.#kindOf(site);
+    const first = this.sites.find((each) => this.formOf(each) === form);
     const name = FUNCTION_NAMES[form];
-    return first === undefined || first === dataType ? name : `${name}_${dataTypeName(dataType)}`;
+    if (!first || this.#keyOf(first) === this.#keyOf(site)) return name;
+    const types = dataType === logitsType ? [dataType] : [dataType, logitsType];
+    return [name, ...types.map(dataTypeName)].join('_');
   }
 
   /**
@@ -220,7 +241,7 @@ export class RewriteSession {
     start: Record<string, Value>,
     builder: Builder,
   ): Value[] {
-    const features = this.features(form, site.dataType);
+    const features = this.features(site);
     const given: Record<string, Value | undefined> = {
       ...start,
       scale: start['scale'] ?? (features.scale ? this.neutral(1, site.dataType) : undefined),
@@ -232,19 +253,20 @@ export class RewriteSession {
     const epsilon = this.epsilon(site);
     return this.options.emit === 'inline'
       ? this.#inline(form, features, given, epsilon, builder)
-      : this.#call(form, features, given, epsilon, builder);
+      : this.#call(site, features, given, epsilon, builder);
   }
 
   #call(
-    form: FunctionForm,
+    site: LocatedSite,
     features: FunctionFeatures,
     given: Record<string, Value | undefined>,
     epsilon: number | undefined,
     builder: Builder,
   ): Value[] {
+    const form = this.formOf(site);
     const inputs = functionInputs(form, features).map((name) => given[name]);
     const count = features.map && form !== 'outputs' ? 2 : 1;
-    return builder.ops(this.functionName(form, features.dataType), inputs, {
+    return builder.ops(this.functionName(site), inputs, {
       domain: DOMAIN,
       outputs: count,
       attributes: epsilon === undefined ? [] : [attribute.float('epsilon', epsilon)],
@@ -326,12 +348,12 @@ export class RewriteSession {
   defineFunctions(): void {
     if (this.options.emit === 'inline') return;
     const defined = new Set<string>();
-    for (const [{ dataType }, index] of this.#layerOf) {
-      const form = this.layers[index]?.form;
-      const name = form && this.functionName(form, dataType);
-      if (!form || !name || defined.has(name)) continue;
+    for (const site of this.#layerOf.keys()) {
+      const name = this.functionName(site);
+      if (defined.has(name)) continue;
       defined.add(name);
-      this.model.addFunction(functionProto(name, form, this.features(form, dataType), this.model.opset));
+      const proto = functionProto(name, this.formOf(site), this.features(site), this.model.opset);
+      this.model.addFunction(proto);
       this.model.importOpset(DOMAIN, DOMAIN_VERSION);
     }
   }
