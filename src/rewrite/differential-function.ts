@@ -93,9 +93,13 @@ class Body {
     return output;
   }
 
-  one(output: string, dataType: number): string {
-    const value = floatTensor(dataType, [], Float32Array.of(1));
-    return this.add(output, 'Constant', [], [attribute.tensor('value', value)]);
+  one(output: string, value: number): string {
+    return this.add(
+      output,
+      'Constant',
+      [],
+      [attribute.tensor('value', floatTensor(DataType.FLOAT, [], Float32Array.of(value)))],
+    );
   }
 }
 
@@ -127,10 +131,10 @@ export function functionBody(form: FunctionForm, features: FunctionFeatures, ops
   }
   if (features.norm) result = normNodes(body, result, features, opset);
   if (features.timesOneMinusLambdaInit) {
-    const rest = body.add('lambda_init_rest', 'Sub', [body.one('rest_one', DataType.FLOAT), 'lambda_init']);
+    const rest = body.add('lambda_init_rest', 'Sub', [body.one('rest_one', 1), 'lambda_init']);
     result = body.add('scaled', 'Mul', [result, narrow(rest)]);
   }
-  if (features.gain) result = body.add('gained', 'Mul', [result, gainNodes(body, features, narrow)]);
+  if (features.gain) result = body.add('gained', 'Mul', [result, narrow(gainNodes(body, features))]);
   body.add('C', 'Identity', [result]);
   const named = withoutIdentity(body.nodes, result, 'C');
   const withMap = features.map && form !== 'outputs';
@@ -162,7 +166,9 @@ function lambdaNodes(body: Body, features: FunctionFeatures): string {
 function sigmoidNodes(body: Body, { logitsType }: FunctionFeatures): string {
   const float = [attribute.int('to', DataType.FLOAT)];
   const logits =
-    logitsType === DataType.FLOAT ? 'lambda_logits' : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
+    logitsType === DataType.FLOAT
+      ? 'lambda_logits'
+      : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
   return body.add('lambda', 'Sigmoid', [logits]);
 }
 
@@ -176,18 +182,10 @@ function vectorNodes(body: Body): string {
   return body.add('lambda', 'Add', [difference, 'lambda_init']);
 }
 
-/** In double precision where the values have it, so that it takes back all that lambda does. */
-function gainNodes(
-  body: Body,
-  { mix, dataType }: FunctionFeatures,
-  narrow: (name: string) => string,
-): string {
+function gainNodes(body: Body, { mix }: FunctionFeatures): string {
   const share = mix ? body.add('lambda_init_mixed', 'Mul', ['lambda_init', 'mix']) : 'lambda_init';
-  const double = dataType === DataType.DOUBLE;
-  const rest = (part: string) =>
-    body.add('lambda_rest', 'Sub', [body.one('gain_one', double ? dataType : DataType.FLOAT), part]);
-  const gain = (part: string) => body.add('gain', 'Reciprocal', [rest(part)]);
-  return double ? gain(narrow(share)) : narrow(gain(share));
+  const rest = body.add('lambda_rest', 'Sub', [body.one('gain_one', 1), share]);
+  return body.add('gain', 'Reciprocal', [rest]);
 }
 
 function probabilityNodes(body: Body, features: FunctionFeatures, n: '1' | '2'): string {

@@ -83,20 +83,24 @@ export function typedAttention({ places, core, map = false }: TypedForm): string
     A = cast(A, softmax, values);
     let C = add('C', `MatMul (${A}, ${V})`);
     if (core === 'two-products') {
-      const other = add('D', `MatMul (${A}, ${cast(heads('u', project('u'), '0, 2, 1, 3'), layers, values)})`);
+      const other = add(
+        'D',
+        `MatMul (${A}, ${cast(heads('u', project('u'), '0, 2, 1, 3'), layers, values)})`,
+      );
       C = add('CD', `Add (${C}, ${other})`);
     }
     if (map) shown = add('map', `Cast <to = ${CODES[ends]}> (${A})`);
     const behind = cast(C, values, layers);
-    attended = add('merge', `Reshape (${add('join', `Transpose <perm = [0, 2, 1, 3]> (${behind})`)}, merged)`);
+    attended = add(
+      'merge',
+      `Reshape (${add('join', `Transpose <perm = [0, 2, 1, 3]> (${behind})`)}, merged)`,
+    );
   }
   const y = add('o', `MatMul (${attended}, ${quoted('o')})`);
   lines.push(`y = Cast <to = ${CODES[ends]}> (${y})`);
   const outputs = shown ? `${ends}[B, S, 16] y, ${ends}[B, 4, S, S] ${shown}` : `${ends}[B, S, 16] y`;
   const sides = ['q', 'k', 'v', 'o', ...(core === 'two-products' ? ['u'] : [])];
-  const stored = sides.map(
-    (side) => `  ${weights}[16, 16] "layers.0.attn.${side}_proj.weight" = {...}`,
-  );
+  const stored = sides.map((side) => `  ${weights}[16, 16] "layers.0.attn.${side}_proj.weight" = {...}`);
   const constants = [
     '  int64[4] split = {0, 0, 4, 4}',
     '  int64[3] merged = {0, 0, 16}',
