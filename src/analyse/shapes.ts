@@ -73,6 +73,17 @@ export class Shapes {
     };
   }
 
+  /** What the rule of an operator says of its outputs where some values have other shapes than those worked out here. */
+  derivedWith(node: Node, changed: ReadonlyMap<Value, readonly Dim[] | undefined>): readonly Fact[] {
+    const context = this.context(node);
+    const fact = (value: Value | undefined): Fact => {
+      const own = this.fact(value);
+      return value && changed.has(value) ? { ...own, shape: changed.get(value) } : own;
+    };
+    const shape = (index: number) => fact(node.inputs[index]).shape;
+    return operatorRule(node.opType)?.({ ...context, fact, shape }) ?? [];
+  }
+
   #source(value: Value): Fact {
     if (value.isInput || value.producer) return { shape: declared(value) };
     const tensor = constantTensor(value);

@@ -23,8 +23,9 @@ import {
   functionInputs,
   functionProto,
 } from './differential-function';
+import type { HalvedMap } from './halved-maps';
 import { lambdaLogits } from './lambda-projection';
-import { halveHeads, mapReaders, refuseMapReaders } from './map-readers';
+import { mapReaders, refuseMapReaders, standBehind } from './map-readers';
 import { DEFAULT_EPSILON, epsilonOfNorm } from './norm-epsilon';
 import type { RewriteOptions } from './options';
 import { ParameterBook } from './parameters';
@@ -54,6 +55,8 @@ export interface DoubledKeys {
 export class RewriteSession {
   readonly parameters: ParameterBook;
   readonly layers: RewrittenLayer[] = [];
+  /** Maps that others see, of half as many heads as before. */
+  readonly halvedMaps: HalvedMap[] = [];
   readonly #features = new Map<string, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
   readonly #doubled = new Map<Value, DoubledKeys>();
@@ -315,8 +318,11 @@ export class RewriteSession {
     takeOver(core.output, result, uses);
     if (map && core.kind === 'written-out') {
       refuseMapReaders(site, core, this.options);
-      takeOver(core.probabilities, map, mapReaders(core));
-      if (this.options.heads === 'split') halveHeads(map, core, site.heads);
+      const readers = mapReaders(core);
+      takeOver(core.probabilities, map, readers);
+      standBehind(map, readers);
+      if (this.options.heads === 'split')
+        this.#noteHalved({ site, core, map, readers: readers.map(({ node }) => node) });
     }
     this.#layerOf.set(site, this.layers.length);
     this.layers.push({
@@ -333,6 +339,13 @@ export class RewriteSession {
       attended: attended.name,
       caches: place.caches ?? [],
       start: Object.fromEntries(Object.entries(start).map(([name, value]) => [name, value.name])),
+    });
+  }
+
+  #noteHalved(map: HalvedMap): void {
+    this.halvedMaps.push(map);
+    this.model.journal.record(() => {
+      this.halvedMaps.pop();
     });
   }
 
