@@ -107,7 +107,12 @@ function headAxes(axes: View['axes'], { query, heads, anchor }: LocatedSite): Vi
   const [only] = mixed;
   if (!only || mixed.length > 1 || count !== 1 || only.size.value !== heads) {
     const made = mixed.map(({ size }) => size.toString()).join(' and ') || 'an unknown number of';
-    fail('columns-mixed', anchor, `${heads} maps, a lambda for each of them`, `${made} that heads are combined to`);
+    fail(
+      'columns-mixed',
+      anchor,
+      `${heads} maps, a lambda for each of them`,
+      `${made} that heads are combined to`,
+    );
   }
   return axes.map((axis) =>
     axis.flatMap((atom) => (atom === only ? headUnitsOf(query).map(headAtom) : headAtoms(atom, query))),
