@@ -51,6 +51,7 @@ const NAMED: ReadonlyMap<string, readonly [attribute: string, otherwise: number 
 /** The input that the type of the first output is that of, where it is not the first. */
 const OTHER_INPUT: ReadonlyMap<string, number> = new Map([
   ['CastLike', 1],
+  ['EmbedLayerNormalization', 2],
   ['GatherBlockQuantized', 2],
   ['MatMulIntegerToFloat', 2],
   ['OneHot', 2],
@@ -82,6 +83,7 @@ const OF_ONE_TYPE = new Set([
 const FURTHER: ReadonlyMap<string, readonly (number | undefined)[]> = new Map([
   ['Dropout', [undefined, DataType.BOOL]],
   ['DynamicQuantizeLinear', [DataType.UINT8, DataType.FLOAT, DataType.UINT8]],
+  ['EmbedLayerNormalization', [undefined, DataType.INT32]],
   ['LayerNormalization', [undefined, DataType.FLOAT, DataType.FLOAT]],
   ['MaxPool', [undefined, DataType.INT64]],
   ['TopK', [undefined, DataType.INT64]],
@@ -175,7 +177,8 @@ function byRule(node: Node, value: Value, call: Node | undefined): Source {
   const index = FURTHER_OF_INPUTS.get(opType)?.[output] ?? OTHER_INPUT.get(opType);
   if (index !== undefined) return inputs[index] ?? inputs[0];
   if (OF_ONE_TYPE.has(opType)) return inputs.find((input) => input?.isInitializer) ?? inputs[0];
-  return inputs[0];
+  // Most give what they are given; of operators outside the standard set, the model itself may know better.
+  return (domain === '' ? undefined : declaredType(value)) ?? inputs[0];
 }
 
 /** The types of what the attributes of a Constant hold, but `value`. */

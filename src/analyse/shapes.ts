@@ -103,7 +103,9 @@ export class Shapes {
       node.outputs.forEach((output, index) => {
         if (!output) return;
         const fact = facts[index] ?? NOTHING;
-        const known = fact.shape ? fact : { ...fact, shape: declared(output) };
+        const known = fact.shape
+          ? { ...fact, shape: fact.shape.map(asSize) }
+          : { ...fact, shape: declared(output) };
         this.#facts.set(output, known);
       });
     }
@@ -148,6 +150,12 @@ function filledIn(node: Node, call: Node, functions: ReadonlyMap<string, LocalFu
   filled.inputs.push(...node.inputs);
   filled.outputs.push(...node.outputs);
   return filled;
+}
+
+/** A file may compute a size that is none: a fraction, or one below zero. Nothing is known of it. */
+function asSize(dim: Dim): Dim {
+  const { value } = dim;
+  return value === undefined || (Number.isSafeInteger(value) && value >= 0) ? dim : Dim.unknown();
 }
 
 function declared(value: Value): Dim[] | undefined {

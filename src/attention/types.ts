@@ -18,10 +18,9 @@ export interface SiteTypes {
  */
 export function siteTypes(anchor: Node, { projection }: Side, attended: Value): SiteTypes {
   const own = projectionType(projection);
-  const dataType = elementType(attended) ?? own;
-  if (!isFloatType(dataType)) {
-    fail('operator-form', anchor, 'values of a floating-point type', `${dataTypeName(dataType)} values`);
+  const dataType = [elementType(attended), own].find(isFloatType);
+  if (dataType === undefined) {
+    fail('operator-form', anchor, 'values of a floating-point type', `${dataTypeName(own)} values`);
   }
-  const given = elementType(projection.input);
-  return { dataType, inputType: isFloatType(given) ? given : isFloatType(own) ? own : dataType };
+  return { dataType, inputType: [elementType(projection.input), own].find(isFloatType) ?? dataType };
 }
