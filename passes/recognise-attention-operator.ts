@@ -1,11 +1,11 @@
 import { frontAxis } from '../src/analyse';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite } from '../src/attention/site';
+import { siteTypes } from '../src/attention/types';
 import type { Node } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { traceKeys } from '../src/match/fed-keys';
 import { fail } from '../src/match/outcome';
-import { projectionType } from '../src/match/projection';
 import { traceSide } from '../src/match/side';
 
 /** The standard operator `Attention` (opset 23 and newer): inputs Q, K, V, attn_mask, past_key, past_value. */
@@ -62,7 +62,7 @@ function recognise(node: Node, { shapes, dataflow }: Analysis): AttentionSite {
     kvHeads: k.heads,
     headWidth: q.width,
     valueWidth: merged ? width / k.heads : width,
-    dataType: projectionType(q.projection),
+    ...siteTypes(node, q, output),
     traits: {
       scale: node.float('scale')?.toPrecision(6) ?? '1/sqrt(width)',
       mask: mask.join(' + ') || 'none',

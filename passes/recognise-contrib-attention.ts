@@ -1,11 +1,13 @@
 import { constantSource, constantTensor, Dim, projectionView, tensorShape } from '../src/analyse';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, OperatorCore, Side, SiteTraits } from '../src/attention/site';
+import { siteTypes } from '../src/attention/types';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { fail } from '../src/match/outcome';
-import { type ProjectionBias, projectionType } from '../src/match/projection';
+import type { ProjectionBias } from '../src/match/projection';
 import { traceSide } from '../src/match/side';
+import { dataTypeName, isFloatType, type TensorProto } from '../src/onnx';
 
 /**
  * The attention operators of ONNX Runtime (domain com.microsoft), as its ContribOperators.md documents them: queries,
@@ -105,7 +107,7 @@ function separateInputs(node: Node, analysis: Analysis, form: Form): AttentionSi
     kvHeads: k.heads,
     headWidth: q.width,
     valueWidth: valueWidth / form.kvHeads,
-    dataType: projectionType(q.projection),
+    ...siteTypes(node, q, output),
     traits: operatorTraits(node, form.mask, cached ? 'inside the operator' : 'none'),
   };
 }
@@ -126,6 +128,10 @@ function biasInside(node: Node, index: number, widths: readonly number[]): Proje
   const value = node.inputs[index];
   const tensor = value && constantTensor(value);
   if (!value || !tensor) fail('weight-not-constant', node, 'a constant bias', `'${value?.name ?? ''}'`);
+  refuseUntrainable(node, tensor);
+  const [length = 0, ...further] = tensorShape(tensor);
+  if (further.length > 0 || length < widths.reduce((all, width) => all + width, 0))
+    fail('projection-form', node, 'biases [q | k | v]', `[${tensorShape(tensor).join(', ')}]`);
   let offset = 0;
   return widths.map((width) => {
     const layout = { offset, columns: [{ size: width, stride: 1 }], row: [] };
@@ -140,6 +146,13 @@ function biasInside(node: Node, index: number, widths: readonly number[]): Proje
       castTo: undefined,
     };
   });
+}
+
+/** Weights and biases get a second one of their own type, with numbers that diffx draws. */
+function refuseUntrainable(node: Node, { dataType }: TensorProto): void {
+  if (isFloatType(dataType)) return;
+  const found = `weights of type ${dataTypeName(dataType ?? 0)}`;
+  fail('projection-form', node, 'weights of a type that can be trained', found);
 }
 
 /** A side whose bias the operator adds. A bias of the projection itself would be a second one. */
@@ -163,17 +176,18 @@ function projectedInside(node: Node, { shapes }: Analysis): AttentionSite {
   const output = node.outputs[0];
   const tensor = weight && constantTensor(weight);
   const heads = node.int('num_heads') ?? 0;
-  const [inFeatures, all] = tensor ? tensorShape(tensor) : [];
-  if (!input || !weight || !output || !tensor || !inFeatures || !all) {
+  const [inFeatures, all, ...further] = tensor ? tensorShape(tensor) : [];
+  if (!input || !weight || !output || !tensor || !inFeatures || !all || further.length > 0) {
     fail('weight-not-constant', node, 'constant weights [in, q | k | v]', `'${weight?.name ?? ''}'`);
   }
+  refuseUntrainable(node, tensor);
   if (node.inputs[4] || node.outputs[1])
     fail('cache', node, 'no cache inside the operator', 'past or present');
   const given = node.attribute('qkv_hidden_sizes')
     ? (node.ints('qkv_hidden_sizes') ?? [])
     : [all / 3, all / 3, all / 3];
   const [q = 0, k = 0, v = 0] = given;
-  if (q !== k || q % heads !== 0 || v % heads !== 0) {
+  if (q !== k || q % heads !== 0 || v % heads !== 0 || q + k + v !== all) {
     fail('heads-do-not-divide', node, `queries, keys and values of ${heads} heads`, given.join(', '));
   }
   const biases = node.inputs[2] ? biasInside(node, 2, [q, k]) : [];
@@ -217,11 +231,12 @@ function projectedInside(node: Node, { shapes }: Analysis): AttentionSite {
     operand: input,
     operandView: projectionView(shapes.shape(input)?.slice(0, -1) ?? [Dim.unknown(), Dim.unknown()], q),
   });
+  const query = side(0, biases[0]);
   return {
     anchor: node,
     recogniser: packedAttention.name,
     scope: node.graph,
-    query: side(0, biases[0]),
+    query,
     key: side(q, biases[1]),
     core: {
       kind: 'operator',
@@ -240,7 +255,7 @@ function projectedInside(node: Node, { shapes }: Analysis): AttentionSite {
     kvHeads: heads,
     headWidth: q / heads,
     valueWidth: v / heads,
-    dataType: tensor.dataType ?? 0,
+    ...siteTypes(node, query, output),
     traits: operatorTraits(
       node,
       [

@@ -13,13 +13,14 @@ import { plainScores } from '../src/attention/plain-scores';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
 import { describeTraits } from '../src/attention/traits';
+import { siteTypes } from '../src/attention/types';
 import type { Node, Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { isProjected, traceKeys } from '../src/match/fed-keys';
 import { mergeSides } from '../src/match/merged-sides';
 import { attempt, fail } from '../src/match/outcome';
 import { type ScoreLayout, scoreView, type ValueLayout } from '../src/match/product';
-import { isProjection, projectionType } from '../src/match/projection';
+import { isProjection } from '../src/match/projection';
 import { knownView, type Side, traceSide } from '../src/match/side';
 import {
   arrivesAt,
@@ -91,7 +92,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
     kvHeads: key.heads,
     headWidth: query.width,
     valueWidth,
-    dataType: elementType(query),
+    ...siteTypes(softmax, query, output),
     traits: describeTraits({ scores, normalised: form.input, query, key, plain: core.plain }, analysis),
   };
 }
@@ -176,11 +177,6 @@ function refuseSharedColumns(query: Side, key: Side): void {
     const mine = new Set(query.columns);
     if ('node' in operandView && key.columns.some((column) => mine.has(column))) knownView(operandView);
   }
-}
-
-/** The element type of a projection's weight stands for that of the attention. */
-function elementType(side: Side): number {
-  return projectionType(side.projection);
 }
 
 function operandOf(scores: Node, index: number, { shapes }: Analysis): Value {

@@ -10,6 +10,7 @@ export {
 export { ancestors, Dataflow, dataInputs, descendants, inOrder, isShapeReader } from './dataflow';
 export { broadcast, Dim } from './dim';
 export { einsumTerms } from './einsum';
+export { elementType } from './element-types';
 export { frontAxis } from './facts';
 export { type ActivationProduct, activationProduct } from './products';
 export { followViews, isLayout, type LostView } from './provenance';

@@ -2,6 +2,7 @@ import { arithmetic, arithmeticRules, combineElements } from './arithmetic-rules
 import { broadcast, Dim } from './dim';
 import { einsumTerms } from './einsum';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { fusedRules } from './fused-rules';
 import { layoutRules } from './layout-rules';
 import { recurrentRules } from './recurrent-rules';
 import { selectionRules } from './selection-rules';
@@ -75,8 +76,6 @@ const SAME_SHAPE = [
   'QuantizeLinear',
   'DequantizeLinear',
   'SimplifiedLayerNormalization',
-  'SkipLayerNormalization',
-  'SkipSimplifiedLayerNormalization',
   'FastGelu',
   'BiasGelu',
   'QuickGelu',
@@ -215,22 +214,6 @@ function einsum(context: RuleContext): readonly Fact[] {
   return [{ shape: [...terms.output].map((letter) => sizes.get(letter) ?? Dim.unknown()) }];
 }
 
-function withLastDim(context: RuleContext, last: Dim | undefined): readonly Fact[] {
-  const shape = context.shape(0);
-  return [{ shape: shape && [...shape.slice(0, -1), last ?? Dim.unknown()] }];
-}
-
-/** ai.onnx Attention: Y has the shape of Q with the width of V. Rank 3 merges heads into the last axis. */
-function attention(context: RuleContext): readonly Fact[] {
-  const query = context.shape(0);
-  const value = context.shape(2);
-  if (!query || !value) return [NOTHING];
-  if (query.length === 4) return [{ shape: [...query.slice(0, 3), value[3] ?? Dim.unknown()] }];
-  const [heads, kvHeads] = [context.node.int('q_num_heads'), context.node.int('kv_num_heads')];
-  const width = heads && kvHeads ? value[2]?.times(Dim.of(heads)).dividedBy(Dim.of(kvHeads)) : undefined;
-  return [{ shape: [...query.slice(0, 2), width ?? Dim.unknown()] }];
-}
-
 /** The indices of all elements, where all of one constant other than zero: how exporters count up to a size. */
 function nonZero({ node, fact, model }: RuleContext): readonly Fact[] {
   const [input] = node.inputs;
@@ -261,21 +244,16 @@ for (const op of [
   'FusedMatMul',
   'MatMulIntegerToFloat',
   'DynamicQuantizeMatMul',
+  'FusedGemm',
+  'FusedMatMulActivation',
   'Gemm',
+  'GemmFastGelu',
 ])
   rules.set(op, matMul);
 rules.set('QLinearMatMul', (context) => [{ shape: matMulShape(context.shape(0), context.shape(3)) }]);
 rules.set('Einsum', einsum);
 rules.set('NonZero', nonZero);
-rules.set('Attention', (context) => (context.node.domain === '' ? attention(context) : [NOTHING]));
-rules.set('MatMulNBits', (context) => withLastDim(context, Dim.of(context.node.int('N') ?? 0)));
-rules.set('MultiHeadAttention', (context) => {
-  const shape = context.shape(0);
-  return shape?.length === 3 ? [{ shape }] : [NOTHING];
-});
-rules.set('GroupQueryAttention', (context) =>
-  context.node.inputs[1] ? [{ shape: context.shape(0) }] : [NOTHING],
-);
+for (const [op, rule] of Object.entries(fusedRules)) rules.set(op, rule);
 
 /** The rule of an operator, if diffx has one. Contrib operators of ONNX Runtime share the names of their kin. */
 export function operatorRule(opType: string): Rule | undefined {

@@ -78,6 +78,17 @@ export class Shapes {
     };
   }
 
+  /** What the rule of an operator says of its outputs where some values have other shapes than those worked out here. */
+  derivedWith(node: Node, changed: ReadonlyMap<Value, readonly Dim[] | undefined>): readonly Fact[] {
+    const context = this.context(node);
+    const fact = (value: Value | undefined): Fact => {
+      const own = this.fact(value);
+      return value && changed.has(value) ? { ...own, shape: changed.get(value) } : own;
+    };
+    const shape = (index: number) => fact(node.inputs[index]).shape;
+    return operatorRule(node.opType)?.({ ...context, fact, shape }) ?? [];
+  }
+
   #source(value: Value): Fact {
     if (value.isInput || value.producer) return { shape: declared(value) };
     const tensor = constantTensor(value);
@@ -97,7 +108,9 @@ export class Shapes {
       node.outputs.forEach((output, index) => {
         if (!output) return;
         const fact = facts[index] ?? NOTHING;
-        const known = fact.shape ? fact : { ...fact, shape: declared(output) };
+        const known = fact.shape
+          ? { ...fact, shape: fact.shape.map(asSize) }
+          : { ...fact, shape: declared(output) };
         this.#facts.set(output, known);
       });
     }
@@ -142,6 +155,12 @@ function filledIn(node: Node, call: Node, functions: ReadonlyMap<string, LocalFu
   filled.inputs.push(...node.inputs);
   filled.outputs.push(...node.outputs);
   return filled;
+}
+
+/** A file may compute a size that is none: a fraction, or one below zero. Nothing is known of it. */
+function asSize(dim: Dim): Dim {
+  const { value } = dim;
+  return value === undefined || (Number.isSafeInteger(value) && value >= 0) ? dim : Dim.unknown();
 }
 
 function declared(value: Value): Dim[] | undefined {

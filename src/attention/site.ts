@@ -31,8 +31,10 @@ export interface AttentionSite {
   readonly headWidth: number;
   /** E. */
   readonly valueWidth: number;
-  /** Element type of scores and values, a `DataType`. */
+  /** Element type of the map, the values and what both give, a `DataType`. */
   readonly dataType: number;
+  /** Element type of what the queries are projected from. */
+  readonly inputType: number;
   /** For people: how scores come about. */
   readonly traits: SiteTraits;
 }

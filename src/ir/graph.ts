@@ -167,6 +167,23 @@ export class Graph {
     });
   }
 
+  /** Puts nodes of this graph, in the order given, right behind another one. */
+  moveBehind(place: Node, moved: readonly Node[]): void {
+    const before = [...this.nodes];
+    const leaving = new Set(moved);
+    const after = before.flatMap((node) =>
+      leaving.has(node) ? [] : node === place ? [node, ...moved] : [node],
+    );
+    const arrange = (order: readonly Node[]) => {
+      order.forEach((node, index) => {
+        this.nodes[index] = node;
+      });
+      this.#order.forget();
+    };
+    arrange(after);
+    this.model.journal.record(() => arrange(before));
+  }
+
   /** Makes a node read another value. */
   setInput(node: Node, index: number, value: Value | undefined): void {
     const old = node.inputs[index];

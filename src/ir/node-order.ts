@@ -35,6 +35,11 @@ export class NodeOrder {
     });
   }
 
+  /** To be called when nodes have changed their places. */
+  forget(): void {
+    this.#ranks = undefined;
+  }
+
   indexOf(nodes: readonly Node[], node: Node): number {
     const ranks = this.#rankOf(nodes);
     const rank = ranks.get(node);

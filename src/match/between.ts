@@ -8,7 +8,7 @@ import {
   type View,
 } from '../analyse';
 import type { Node, Value } from '../ir';
-import { DataType, type TensorProto } from '../onnx';
+import { byteSize, DataType, type TensorProto } from '../onnx';
 import { fail } from './outcome';
 import { isScalarConstant, type Projection } from './projection';
 import { storedView, stridesOf, type WeightLayout } from './weight-layout';
@@ -160,12 +160,18 @@ function along(
 ): PerColumn | undefined {
   const stored = storedView(value, dataflow, shapes);
   const columns = stored && stridesOf(stored, [axis]);
-  if (!columns) return undefined;
+  if (!columns || !isStoredWhole(stored.tensor.dataType ?? 0)) return undefined;
   const layout = { offset: stored.view.offset, columns, row: [] };
   return { index, tensor: stored.tensor, layout, castTo: stored.castTo, dequantize: undefined };
 }
 
-/** Types of which no number shares a byte with another. */
+/** True for types whose numbers are bytes of their own: no text, and nothing that shares a byte with another. */
+function isStoredWhole(type: number): boolean {
+  const [one, two] = [byteSize(type, 1), byteSize(type, 2)];
+  return one !== undefined && two === 2 * one;
+}
+
+/** Types of quantized numbers of which none shares a byte with another. */
 const STORED_WHOLE = new Set<number>([
   DataType.INT8,
   DataType.UINT8,

@@ -32,8 +32,10 @@ export interface FunctionFeatures {
   readonly gain: boolean;
   /** A second output is the differential attention map. */
   readonly map: boolean;
-  /** Element type of scores and values, a `DataType`. */
+  /** Element type of the maps, the values and what they give, a `DataType`. */
   readonly dataType: number;
+  /** Element type of the input `lambda_logits`. */
+  readonly logitsType: number;
 }
 
 /** A body: operators over names. The function uses it as it is, `--emit inline` with other names. */
@@ -161,10 +163,12 @@ function lambdaNodes(body: Body, features: FunctionFeatures): string {
   return features.mix ? body.add('lambda_mixed', 'Mul', [lambda, 'mix']) : lambda;
 }
 
-function sigmoidNodes(body: Body, { dataType }: FunctionFeatures): string {
+function sigmoidNodes(body: Body, { logitsType }: FunctionFeatures): string {
   const float = [attribute.int('to', DataType.FLOAT)];
   const logits =
-    dataType === DataType.FLOAT ? 'lambda_logits' : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
+    logitsType === DataType.FLOAT
+      ? 'lambda_logits'
+      : body.add('lambda_wide', 'Cast', ['lambda_logits'], float);
   return body.add('lambda', 'Sigmoid', [logits]);
 }
 
@@ -193,9 +197,13 @@ function probabilityNodes(body: Body, features: FunctionFeatures, n: '1' | '2'):
   return body.add(`A${n}`, 'Softmax', [scores], [attribute.int('axis', -1)]);
 }
 
-/** RMSNorm over the value width in float32 (Zhang and Sennrich, arXiv 1910.07467), times the weight if there is one. */
+/**
+ * RMSNorm over the value width (Zhang and Sennrich, arXiv 1910.07467), times the weight if there is one; in float32, or in
+ * double precision where the values have it.
+ */
 function normNodes(body: Body, input: string, features: FunctionFeatures, opset: number): string {
-  const wide = features.dataType === DataType.FLOAT;
+  const double = features.dataType === DataType.DOUBLE;
+  const wide = double || features.dataType === DataType.FLOAT;
   const x = wide ? input : body.add('norm_input', 'Cast', [input], [attribute.int('to', DataType.FLOAT)]);
   const square = body.add('norm_square', 'Mul', [x, x]);
   const axes =
@@ -208,12 +216,15 @@ function normNodes(body: Body, input: string, features: FunctionFeatures, opset:
     [square, ...axes],
     opset >= 18 ? [] : [attribute.ints('axes', [-1])],
   );
-  const epsilon = body.add(
+  const float = body.add(
     'norm_epsilon',
     'Constant',
     [],
     [attribute.reference('value_float', AttributeType.FLOAT, 'epsilon')],
   );
+  const epsilon = double
+    ? body.add('norm_epsilon_cast', 'Cast', [float], [attribute.int('to', features.dataType)])
+    : float;
   const root = body.add('norm_root', 'Sqrt', [body.add('norm_shifted', 'Add', [mean, epsilon])]);
   const normed = body.add('norm_normed', 'Div', [x, root]);
   const back = wide

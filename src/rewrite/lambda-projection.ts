@@ -1,7 +1,7 @@
-import { type Atom, Dim, type View } from '../analyse';
+import { type Atom, columnAtoms, Dim, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { FunctionForm } from '../attention/record';
-import type { Side } from '../attention/site';
+import type { ColumnUnit, Side } from '../attention/site';
 import type { Value } from '../ir';
 import { fail } from '../match/outcome';
 import { featuresLast } from '../match/projection';
@@ -38,7 +38,7 @@ export function lambdaLogits(
     const wanted = 'tokens that are those of one input, for lambda to be projected from it';
     fail('layout-lost', query.projection.node, wanted, 'tokens of several inputs, or other than projected');
   }
-  const heads = axes.map((axis) => axis.flatMap((atom) => headAtoms(atom, query)));
+  const heads = headAxes(axes, site);
   const columns = Int32Array.from({ length: site.heads }, (_, head) => head);
   const side: Side = {
     ...query,
@@ -95,14 +95,45 @@ function layoutOf(site: LocatedSite, form: FunctionForm, start: Readonly<Record<
   return { axes: core.merged ? [...axes, []] : axes, like: query.operand };
 }
 
+/**
+ * The axes with only those columns that number heads. Where a linear layer has combined heads (talking heads), what it makes
+ * of them are the heads that are weighed: each of them gets a lambda, if they are as many.
+ */
+function headAxes(axes: View['axes'], { query, heads, anchor }: LocatedSite): View['axes'] {
+  const known = axes.map((axis) => axis.flatMap((atom) => headAtoms(atom, query)));
+  const count = columnAtoms(known.flat()).reduce((all, { size }) => all * (size.value ?? 0), 1);
+  if (count === heads) return known;
+  const mixed = columnAtoms(axes.flat()).filter(({ stride }) => stride === undefined);
+  const [only] = mixed;
+  if (!only || mixed.length > 1 || count !== 1 || only.size.value !== heads) {
+    const made = mixed.map(({ size }) => size.toString()).join(' and ') || 'an unknown number of';
+    fail(
+      'columns-mixed',
+      anchor,
+      `${heads} maps, a lambda for each of them`,
+      `${made} that heads are combined to`,
+    );
+  }
+  return axes.map((axis) =>
+    axis.flatMap((atom) => (atom === only ? headUnitsOf(query).map(headAtom) : headAtoms(atom, query))),
+  );
+}
+
 /** What of an atom numbers heads; all of it where it is no column. */
-function headAtoms(atom: Atom, { units, headUnits }: Side): Atom[] {
+function headAtoms(atom: Atom, query: Side): Atom[] {
   if (atom.kind !== 'column') return [atom];
   const { stride, size } = atom;
   if (stride === undefined) return [];
   const end = stride * (size.value ?? 0);
-  return units
-    .slice(0, headUnits)
-    .filter((unit) => unit.size > 1 && unit.stride >= stride && unit.stride < end)
-    .map((unit): Atom => ({ kind: 'column', size: Dim.of(unit.size), stride: unit.stride }));
+  return headUnitsOf(query)
+    .filter((unit) => unit.stride >= stride && unit.stride < end)
+    .map(headAtom);
+}
+
+function headUnitsOf({ units, headUnits }: Side): ColumnUnit[] {
+  return units.slice(0, headUnits).filter(({ size }) => size > 1);
+}
+
+function headAtom({ size, stride }: ColumnUnit): Atom {
+  return { kind: 'column', size: Dim.of(size), stride };
 }

@@ -1,3 +1,4 @@
+import { elementType } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import { isDoubled, type Pairing, presetOf } from '../attention/presets';
 import { columnsOf, type OperatorCore } from '../attention/site';
@@ -56,7 +57,7 @@ export function negativeInputs(
     const width = secondWidth(site, session);
     const none = builder.constant(
       `${site.path}/no_bias`,
-      floatTensor(site.dataType, [width], new Float32Array(width)),
+      floatTensor(elementType(bias) ?? site.dataType, [width], new Float32Array(width)),
     );
     inputs[core.biasIndex] = builder.concat([none, columnsFrom(builder, bias, width, END, 0)], 0);
   }

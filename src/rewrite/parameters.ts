@@ -86,7 +86,8 @@ function planLambdaProjection(site: LocatedSite, { init, seed }: RewriteOptions)
   const keeps = init === 'preserve';
   const suffix = 'lambda_proj.weight';
   const values = keeps ? zeros(count) : normal(seed, `${site.path}.${suffix}`, count, LAMBDA_PROJECTION_STD);
-  const weight = { suffix, tensor: makeTensor(site.dataType, shape, floats(site.dataType, count, values)) };
+  const { inputType } = site;
+  const weight = { suffix, tensor: makeTensor(inputType, shape, floats(inputType, count, values)) };
   return keeps ? [weight, { suffix: 'lambda_init', tensor: scalar(SIGMOID_START) }] : [weight];
 }
 

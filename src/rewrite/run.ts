@@ -8,6 +8,7 @@ import { KeyIndex } from '../weights/match-names';
 import type { Safetensors } from '../weights/safetensors';
 import { refuseDifferential } from './already-differential';
 import { completeBranches } from './branch-caches';
+import { halveShownMaps } from './halved-maps';
 import { type LoadReport, loadWeights } from './load-weights';
 import type { Lowering } from './lowering';
 import { stampMetadata } from './metadata';
@@ -94,6 +95,7 @@ export function runRewrite(
     if (misses.length > 0 && (!permitted || session.layers.length === 0))
       throw unrewritten(path, found, misses);
     completeBranches(session);
+    completeShownMaps(session, path);
     session.defineFunctions();
     checkpoint('lower');
     const monitoring = addMonitoring(
@@ -138,6 +140,15 @@ function choose(found: Found, { layers }: RewriteOptions, path: string): Located
 function refuseOddHeads(sites: readonly LocatedSite[]): void {
   const odd = sites.find(({ heads, kvHeads }) => heads % 2 === 1 || kvHeads % 2 === 1);
   if (odd) throw errors.oddHeads(odd.path, odd.heads, odd.kvHeads);
+}
+
+/** @throws unrewritten where the heads of a map that is shown cannot be halved: by now nothing can be left as it was */
+function completeShownMaps({ halvedMaps, found }: RewriteSession, path: string): void {
+  const outcome = attempt(() => halveShownMaps(halvedMaps, found.analysis.shapes));
+  const [first] = halvedMaps;
+  const candidate = found.analysis.candidates.find(({ anchor }) => anchor === first?.site.anchor);
+  if (outcome.matched || !first || !candidate) return;
+  throw unrewritten(path, found, [{ candidate, recogniser: first.site.recogniser, reason: outcome.reason }]);
 }
 
 /** Lowers every site in a transaction of its own; gives those that could not be. */

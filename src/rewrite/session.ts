@@ -23,8 +23,9 @@ import {
   functionInputs,
   functionProto,
 } from './differential-function';
+import type { HalvedMap } from './halved-maps';
 import { lambdaLogits } from './lambda-projection';
-import { halveHeads, mapReaders, refuseMapReaders } from './map-readers';
+import { mapReaders, refuseMapReaders, standBehind } from './map-readers';
 import { DEFAULT_EPSILON, epsilonOfNorm } from './norm-epsilon';
 import type { RewriteOptions } from './options';
 import { ParameterBook } from './parameters';
@@ -54,6 +55,8 @@ export interface DoubledKeys {
 export class RewriteSession {
   readonly parameters: ParameterBook;
   readonly layers: RewrittenLayer[] = [];
+  /** Maps that others see, of half as many heads as before. */
+  readonly halvedMaps: HalvedMap[] = [];
   readonly #features = new Map<string, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
   readonly #doubled = new Map<Value, DoubledKeys>();
@@ -77,12 +80,13 @@ export class RewriteSession {
     return this.options.heads === 'duplicate' && site.core.plain ? 'scores' : 'probabilities';
   }
 
-  /** What the function of a form contains: all that the sites of that form and element type need. */
-  features(form: FunctionForm, dataType: number): FunctionFeatures {
-    const key = `${form}/${dataType}`;
+  /** What the function that a site calls contains: all that the sites of its form and element types need. */
+  features(site: LocatedSite): FunctionFeatures {
+    const { dataType, logitsType } = this.#kindOf(site);
+    const key = this.#keyOf(site);
     let features = this.#features.get(key);
     if (!features) {
-      const sites = this.sites.filter((site) => this.formOf(site) === form && site.dataType === dataType);
+      const sites = this.sites.filter((each) => this.#keyOf(each) === key);
       const plain = sites.map(({ core }) => (core.kind === 'written-out' ? core.plain : undefined));
       const { lambda, normWeight, timesOneMinusLambdaInit } = presetOf(this.options);
       features = {
@@ -100,17 +104,37 @@ export class RewriteSession {
             core.kind === 'written-out' && (core.probabilities.isOutput || mapReaders(core).length > 0),
         ),
         dataType,
+        logitsType,
       };
       this.#features.set(key, features);
     }
     return features;
   }
 
-  /** Name of the function of a form; where a model computes in several types, those behind the first are named. */
-  functionName(form: FunctionForm, dataType: number): string {
-    const first = this.sites.find((site) => this.formOf(site) === form)?.dataType;
+  /** Sites of one kind call one function. */
+  #kindOf(site: LocatedSite) {
+    const { dataType, inputType } = site;
+    const { lambda } = presetOf(this.options);
+    return {
+      form: this.formOf(site),
+      dataType,
+      logitsType: lambda === 'projection' ? inputType : dataType,
+    };
+  }
+
+  #keyOf(site: LocatedSite): string {
+    const { form, dataType, logitsType } = this.#kindOf(site);
+    return `${form}/${dataType}/${logitsType}`;
+  }
+
+  /** Name of the function that a site calls; where a form has several element types, those behind the first are named. */
+  functionName(site: LocatedSite): string {
+    const { form, dataType, logitsType } = this.#kindOf(site);
+    const first = this.sites.find((each) => this.formOf(each) === form);
     const name = FUNCTION_NAMES[form];
-    return first === undefined || first === dataType ? name : `${name}_${dataTypeName(dataType)}`;
+    if (!first || this.#keyOf(first) === this.#keyOf(site)) return name;
+    const types = dataType === logitsType ? [dataType] : [dataType, logitsType];
+    return [name, ...types.map(dataTypeName)].join('_');
   }
 
   /**
@@ -220,7 +244,7 @@ export class RewriteSession {
     start: Record<string, Value>,
     builder: Builder,
   ): Value[] {
-    const features = this.features(form, site.dataType);
+    const features = this.features(site);
     const given: Record<string, Value | undefined> = {
       ...start,
       scale: start['scale'] ?? (features.scale ? this.neutral(1, site.dataType) : undefined),
@@ -232,19 +256,20 @@ export class RewriteSession {
     const epsilon = this.epsilon(site);
     return this.options.emit === 'inline'
       ? this.#inline(form, features, given, epsilon, builder)
-      : this.#call(form, features, given, epsilon, builder);
+      : this.#call(site, features, given, epsilon, builder);
   }
 
   #call(
-    form: FunctionForm,
+    site: LocatedSite,
     features: FunctionFeatures,
     given: Record<string, Value | undefined>,
     epsilon: number | undefined,
     builder: Builder,
   ): Value[] {
+    const form = this.formOf(site);
     const inputs = functionInputs(form, features).map((name) => given[name]);
     const count = features.map && form !== 'outputs' ? 2 : 1;
-    return builder.ops(this.functionName(form, features.dataType), inputs, {
+    return builder.ops(this.functionName(site), inputs, {
       domain: DOMAIN,
       outputs: count,
       attributes: epsilon === undefined ? [] : [attribute.float('epsilon', epsilon)],
@@ -293,8 +318,11 @@ export class RewriteSession {
     takeOver(core.output, result, uses);
     if (map && core.kind === 'written-out') {
       refuseMapReaders(site, core, this.options);
-      takeOver(core.probabilities, map, mapReaders(core));
-      if (this.options.heads === 'split') halveHeads(map, core, site.heads);
+      const readers = mapReaders(core);
+      takeOver(core.probabilities, map, readers);
+      standBehind(map, readers);
+      if (this.options.heads === 'split')
+        this.#noteHalved({ site, core, map, readers: readers.map(({ node }) => node) });
     }
     this.#layerOf.set(site, this.layers.length);
     this.layers.push({
@@ -314,6 +342,13 @@ export class RewriteSession {
     });
   }
 
+  #noteHalved(map: HalvedMap): void {
+    this.halvedMaps.push(map);
+    this.model.journal.record(() => {
+      this.halvedMaps.pop();
+    });
+  }
+
   /** Notes a further cache of a site that was rewritten. */
   addCache(site: LocatedSite, cache: CachedKeys): void {
     const index = this.#layerOf.get(site);
@@ -326,12 +361,12 @@ export class RewriteSession {
   defineFunctions(): void {
     if (this.options.emit === 'inline') return;
     const defined = new Set<string>();
-    for (const [{ dataType }, index] of this.#layerOf) {
-      const form = this.layers[index]?.form;
-      const name = form && this.functionName(form, dataType);
-      if (!form || !name || defined.has(name)) continue;
+    for (const site of this.#layerOf.keys()) {
+      const name = this.functionName(site);
+      if (defined.has(name)) continue;
       defined.add(name);
-      this.model.addFunction(functionProto(name, form, this.features(form, dataType), this.model.opset));
+      const proto = functionProto(name, this.formOf(site), this.features(site), this.model.opset);
+      this.model.addFunction(proto);
       this.model.importOpset(DOMAIN, DOMAIN_VERSION);
     }
   }

@@ -1,7 +1,6 @@
 import { MIX_INPUT } from '../attention/record';
 import { DiffxError, ExitCode, isRefused } from '../errors';
 import type { Model } from '../ir';
-import { DataType } from '../onnx';
 import type { CaseRun } from './case-runs';
 import type { Exposure } from './exposure';
 import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
@@ -80,14 +79,13 @@ export class Bench {
       const showsMap = core.kind === 'written-out' && map.maps.has(core.probabilities);
       const probabilities =
         core.kind === 'written-out' ? map.computedAs(core.probabilities)?.name : undefined;
-      const computedIn = wide ? DataType.FLOAT : undefined;
-      return { computedIn, layer, site, options, scope, calls, showsMap, probabilities };
+      return { wide, layer, site, options, scope, calls, showsMap, probabilities };
     });
     this.layers = inDataOrder(layers, ({ site }) => site);
     this.pasts = doubledInputs(record);
     this.presents = doubledOutputs(rewritten, record);
     this.wide = wide;
-    const precision = wide ? 'float32' : precisionOf(original);
+    const precision = precisionOf(original, wide);
     this.quantized = precision === 'quantized';
     this.toleranceOf = (dtype) => settings.tolerance ?? this.widen(toleranceWithin(precision, dtype));
   }

@@ -90,7 +90,7 @@ function* factsOf(
     else if (name.endsWith('.lambda_init'))
       yield [name, same(1, sigmoid ? SIGMOID_OF_ZERO : zero ? 0 : lambdaInit(site.depth))];
     else if (sigmoid && options.init === 'preserve' && name.endsWith('.lambda_proj.weight'))
-      yield [name, same(elementCount(shape), 0, site.dataType)];
+      yield [name, same(elementCount(shape), 0, site.inputType)];
     else if (zero && /\.lambda_[qk]\d$/.test(name)) yield [name, same(elementCount(shape), 0)];
   }
 }

@@ -1,3 +1,5 @@
+import { presetOf } from '../attention/presets';
+import { DataType } from '../onnx';
 import type { CaseRun } from './case-runs';
 import { compareTensors } from './compare';
 import type { Component } from './key-caches';
@@ -105,17 +107,18 @@ const DOUBLE = 11;
  * is small there is rounded in small steps.
  */
 function fitting(
-  { site, layer, computedIn }: LayerUnderTest,
+  { site, layer, options, wide }: LayerUnderTest,
   actual: Tensor,
   lookup: Lookup,
   widen: Limits['widen'],
 ): Tolerance {
-  // What was shown out of a branch is float32 whatever it was.
-  const [own, inside] = [
-    toleranceFor(actual.dtype),
-    toleranceFor((computedIn ?? site.dataType) as Tensor['dtype']),
-  ];
-  const widest = inside.atol > own.atol ? inside : own;
+  // What was shown out of a branch is float32 whatever it was; lambda is computed in float32 (SPEC section 1), of logits
+  // that are as good as what they are projected from.
+  const projected = presetOf(options).lambda === 'projection' ? site.inputType : DataType.FLOAT;
+  const asRun = (type: number) => (wide && type === DataType.BFLOAT16 ? DataType.FLOAT : type);
+  const widest = [actual.dtype, site.dataType, projected, DataType.FLOAT]
+    .map((type) => toleranceFor(asRun(type) as Tensor['dtype']))
+    .reduce((one, other) => (other.atol > one.atol ? other : one));
   const values = lookup(layer.start['V'] ?? layer.start['Y1'] ?? '') ?? lookup(site.core.values.name);
   const size = max(rms(actual), values ? rms(values) : 0);
   return scaled(widen(widest), size);

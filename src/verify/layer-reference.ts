@@ -30,8 +30,8 @@ import { type Tensor, toFloat64 } from './tensor';
 export type Lookup = (name: string) => Tensor | undefined;
 
 export interface LayerUnderTest {
-  /** Element type that the attention is computed in where it is run, if that is not its own. */
-  readonly computedIn?: number | undefined;
+  /** True where it is run with float32 in the place of bfloat16. */
+  readonly wide?: boolean;
   readonly layer: RewrittenLayer;
   /** The attention in the original. */
   readonly site: LocatedSite;

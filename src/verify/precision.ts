@@ -1,4 +1,4 @@
-import { constantTensor } from '../analyse';
+import { constantTensor, elementType } from '../analyse';
 import type { Model, Node, Value } from '../ir';
 import { DataType } from '../onnx';
 import { type Precision, TOLERANCES, type Tolerance, toleranceFor } from './tolerance';
@@ -12,14 +12,25 @@ const QUANTIZED = /[Qq]uantize|MatMulInteger|ConvInteger|^QLinear|^Q(Attention|G
 /** Operators whose weights say what a model computes in. */
 const LINEAR = ['MatMul', 'Gemm', 'Conv', 'Attention', 'MultiHeadAttention'];
 
-/** What a model computes in, read off its operators and the weights of its linear layers. */
-export function precisionOf(model: Model): Precision {
+/** Operators whose results round what follows: Casts may stand before and behind them. */
+const ROUNDING = [...LINEAR, 'Einsum', 'FusedMatMul', 'GroupQueryAttention', 'Softmax'];
+
+/**
+ * What a model computes in, read off its operators, the weights of its linear layers and the types of what they give.
+ * @param wide with float32 in the place of bfloat16
+ */
+export function precisionOf(model: Model, wide = false): Precision {
   const nodes = [...model.scopes()].flatMap((scope) => scope.nodes);
   if (nodes.some(({ opType }) => QUANTIZED.test(opType))) return 'quantized';
-  const types = new Set(nodes.filter(({ opType }) => LINEAR.includes(opType)).flatMap(weightTypes));
-  if (types.has(DataType.BFLOAT16)) return 'bfloat16';
+  const types = new Set([
+    ...nodes.filter(({ opType }) => LINEAR.includes(opType)).flatMap(weightTypes),
+    ...nodes
+      .filter(({ opType }) => ROUNDING.includes(opType))
+      .flatMap(({ outputs }) => elementType(outputs[0]) ?? []),
+  ]);
+  if (types.has(DataType.BFLOAT16) && !wide) return 'bfloat16';
   if (types.has(DataType.FLOAT16)) return 'float16';
-  return types.has(DataType.FLOAT) || !types.has(DataType.DOUBLE) ? 'float32' : 'float64';
+  return types.has(DataType.FLOAT) || wide || !types.has(DataType.DOUBLE) ? 'float32' : 'float64';
 }
 
 function weightTypes(node: Node): number[] {

@@ -1,3 +1,4 @@
+import { elementType } from '../analyse';
 import { presetOf } from '../attention/presets';
 import { MIX_INPUT } from '../attention/record';
 import type { Model, Value } from '../ir';
@@ -47,7 +48,7 @@ export function openParameters(model: Model, layers: readonly LayerUnderTest[]):
   // Looked up before they are multiplied: two layers may weigh the same values.
   const values = layers.map((under) => weighedValues(model, under));
   values.forEach((value, index) => {
-    const type = layers[index]?.site.dataType;
+    const type = elementType(layers[index]?.site.core.values);
     if (value && type !== undefined) multiply(value, addInput(model.graph, volumeName(index), type, []));
   });
 }
@@ -129,8 +130,9 @@ function setting(
   }
   layers.forEach((under, index) => {
     const { site } = under;
-    if (weighedValues(rewritten, under))
-      feeds[volumeName(index)] = floats(site.dataType as DataType, [], Float32Array.of(volume(under)));
+    const type = elementType(site.core.values);
+    if (weighedValues(rewritten, under) && type !== undefined)
+      feeds[volumeName(index)] = floats(type as DataType, [], Float32Array.of(volume(under)));
   });
   if (layers.some(({ options }) => options.mixInput)) feeds[MIX_INPUT] = floats(1, [], Float32Array.of(mix));
   return { feeds, mix, where };

@@ -43,9 +43,11 @@ export function projectedLambda(
   const sizes = leadSizes(axes, leads, lambda.shape.slice(0, -1), weighed.shape);
   const ordered = [...leads].sort((a, b) => compareOrders(a, b));
   const source = [...ordered.map((lead) => sizes.get(lead) ?? 1), ...heads.map(({ size }) => size)];
+  const combined = combinedHeads(axes, site.heads);
   const places = axes.map((axis) =>
     axis.flatMap((atom) => {
       if (atom.kind === 'lead') return [ordered.indexOf(atom)];
+      if (atom === combined) return heads.map((_, index) => ordered.length + index);
       const [column] = columnAtoms([atom]);
       if (!column) throw new Error('heads that are repeated');
       const { stride = Number.NaN, size } = column;
@@ -57,6 +59,13 @@ export function projectedLambda(
   const moved = permute({ shape: source, data: lambda.data }, places.flat());
   const shape = places.map((axis) => axis.reduce((all, place) => all * (source[place] ?? 1), 1));
   return { shape: [...shape, 1], data: moved.data };
+}
+
+/** Maps that a linear layer over the heads gives, where they stand in the place of the heads: one of them for each. */
+function combinedHeads(axes: readonly (readonly Atom[])[], heads: number): Atom | undefined {
+  const columns = columnAtoms(axes.flat());
+  const [only] = columns;
+  return columns.length === 1 && only?.stride === undefined && only?.size.value === heads ? only : undefined;
 }
 
 /** How long the parts are into which the leading axes of the projection were divided. */

@@ -2,10 +2,10 @@ import { smallConstant } from '../../analyse';
 import type { LocatedSite } from '../../attention/find';
 import { moduleOfNode, moduleOfParameter } from '../../attention/path';
 import type { RewriteRecord } from '../../attention/record';
-import type { WrittenOutCore } from '../../attention/site';
 import type { Graph, Model, Node, Value } from '../../ir';
 import { cachesOf, type DoubledKeys, doubledInputs, handedOn } from '../key-caches';
 import { matchLayers } from '../layer-order';
+import { isMapShown, showingNodes, shownBy } from './shown-maps';
 
 /**
  * What a rewrite may change of the original, by the record, and which node of the rewritten model stands for which of
@@ -16,8 +16,10 @@ export class Correspondence {
   readonly replaced = new Set<Value>();
   /** Attention maps that others see than the product with values: they see the differential one now. */
   readonly maps = new Map<Value, LocatedSite>();
-  /** The same, and what the nodes around hand them on as. */
-  readonly shownMaps = new Map<Value, LocatedSite>();
+  /** The same, what shows them, and what the nodes around hand these on as. */
+  readonly shownMaps = new Set<Value>();
+  /** The nodes that read these: they stand behind the product with values, wherever they stood. */
+  readonly showing = new Set<Node>();
   /** Values whose name something new bears: outputs of attentions, maps that others read, presents. */
   readonly taken = new Set<Value>();
   /** Values with twice the key heads. */
@@ -53,7 +55,8 @@ export class Correspondence {
       if (core.kind === 'written-out' && isMapShown(core)) {
         this.taken.add(core.probabilities);
         this.maps.set(core.probabilities, site);
-        for (const each of handedOn(core.probabilities)) this.shownMaps.set(each, site);
+        for (const each of shownBy(core)) this.shownMaps.add(each);
+        for (const each of showingNodes(core)) this.showing.add(each);
       }
     }
     for (const cache of cachesOf(record, 'present')) {
@@ -153,10 +156,4 @@ function isOf(node: Node, weight: string): boolean {
   const output = node.outputs[0];
   const handedOn = node.is('Identity') && output ? moduleOfParameter(output.name)?.module : undefined;
   return module !== undefined && module === (handedOn ?? moduleOfNode(node));
-}
-
-/** True where somebody besides the product with values sees the probabilities. */
-function isMapShown({ probabilities, product, joined }: WrittenOutCore): boolean {
-  if (joined) return false;
-  return probabilities.isOutput || probabilities.readers.some((reader) => reader !== product);
 }

@@ -4,6 +4,7 @@ import { type ByteRange, derive, encode, type ModelProto } from '../../onnx';
 import type { CheckBuilder } from '../report';
 import type { Correspondence } from './correspondence';
 import { sameBytes } from './same-bytes';
+import { isHalvedType } from './shown-maps';
 
 /** Compares what a model holds beside its nodes and weights. */
 export function compareModels(map: Correspondence, record: RewriteRecord, check: CheckBuilder): void {
@@ -75,24 +76,15 @@ function compareEnds(
 
 function sameType(was: Value, is: Value, map: Correspondence): boolean {
   const doubled = map.doubled.get(was);
-  const site = map.shownMaps.get(was);
-  if (!doubled && !site)
-    return sameBytes(encode('TypeProto', was.type ?? {}), encode('TypeProto', is.type ?? {}));
+  if (map.shownMaps.has(was) && isHalvedType(was, is, map.splits)) return true;
+  if (!doubled) return sameBytes(encode('TypeProto', was.type ?? {}), encode('TypeProto', is.type ?? {}));
   if (was.type?.tensorType?.elemType !== is.type?.tensorType?.elemType) return false;
   const [before = [], now = []] = [declaredShape(was), declaredShape(is)];
   if (before.length !== now.length) return false;
   const changed = before.flatMap((size, axis) => (size === now[axis] ? [] : [axis]));
-  if (doubled) {
-    const [size, next] = [before[doubled.axis], now[doubled.axis]];
-    const twice = typeof size === 'number' ? next === size * 2 : size === undefined || next !== size;
-    return twice && changed.every((axis) => axis === doubled.axis);
-  }
-  // Of heads in pairs there are half as many maps; a symbol may stay or not.
-  const halved = (axis: number) => {
-    const size = before[axis];
-    return typeof size !== 'number' || (size === site?.heads && now[axis] === size / 2);
-  };
-  return changed.length <= (map.splits ? 1 : 0) && changed.every(halved);
+  const [size, next] = [before[doubled.axis], now[doubled.axis]];
+  const twice = typeof size === 'number' ? next === size * 2 : size === undefined || next !== size;
+  return twice && changed.every((axis) => axis === doubled.axis);
 }
 
 function compareOpsets(original: Model, rewritten: Model, check: CheckBuilder): void {
