@@ -13,7 +13,7 @@ import { plainScores } from '../src/attention/plain-scores';
 import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
 import { describeTraits } from '../src/attention/traits';
-import type { Node, Value } from '../src/ir';
+import { type Node, pushAll, type Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { isProjected, traceKeys } from '../src/match/fed-keys';
 import { mergeSides } from '../src/match/merged-sides';
@@ -116,7 +116,7 @@ function refuseOtherMaps(form: SoftmaxForm, end: WeighedValues, analysis: Analys
         'one softmax before the product with values',
         `'${node.label}' beside it`,
       );
-    open.push(...dataInputs(node));
+    pushAll(open, dataInputs(node));
   }
 }
 

@@ -1,4 +1,4 @@
-import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../ir';
+import { functionKey, type Graph, keyOfFunction, type Model, type Node, pushAll, type Value } from '../ir';
 import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
 import type { Shapes } from './shapes';
@@ -87,7 +87,7 @@ function runScopes(model: Model): Graph[] {
     if (uncalled.size === 0) break;
     for (const { domain, opType, overload } of scope.nodes) {
       const key = functionKey(domain, opType, overload);
-      scopes.push(...(uncalled.get(key)?.body.scopes() ?? []));
+      pushAll(scopes, uncalled.get(key)?.body.scopes() ?? []);
       uncalled.delete(key);
     }
   }
@@ -120,7 +120,7 @@ function comesFromProduct(start: Value, dataflow: Dataflow): boolean {
     const node = value.producer;
     if (!node || BARRIERS.has(node.opType)) continue;
     if (activationProduct(node, dataflow)) return true;
-    if (!node.is('MatMul', 'Einsum')) open.push(...dataInputs(node));
+    if (!node.is('MatMul', 'Einsum')) pushAll(open, dataInputs(node));
   }
   return false;
 }
@@ -134,7 +134,10 @@ function flowsIntoProduct(start: Value, dataflow: Dataflow): boolean {
     for (const { node } of value.uses) {
       if (activationProduct(node, dataflow)) return true;
       if (BARRIERS.has(node.opType) || node.is('MatMul', 'Einsum', 'Shape', 'Size')) continue;
-      open.push(...node.outputs.filter((output) => output !== undefined));
+      pushAll(
+        open,
+        node.outputs.filter((output) => output !== undefined),
+      );
     }
   }
   return false;

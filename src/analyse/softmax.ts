@@ -1,4 +1,4 @@
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import { dataInputs } from './dataflow';
 import { frontAxis } from './facts';
 import type { Shapes } from './shapes';
@@ -101,7 +101,7 @@ function behind(start: Value | undefined, wanted: (node: Node) => boolean): Node
     seen.add(value);
     if (!node) continue;
     if (wanted(node)) return node;
-    if (node.is(...AROUND)) open.push(...dataInputs(node));
+    if (node.is(...AROUND)) pushAll(open, dataInputs(node));
   }
   return undefined;
 }

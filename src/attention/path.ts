@@ -1,5 +1,5 @@
 import { constantSource, isDequantize } from '../analyse';
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import type { Projection } from '../match/projection';
 import { type AttentionSite, projectedSides } from './site';
 
@@ -182,7 +182,10 @@ export function nearbyLayer(start: Value, direction: 'before' | 'behind'): strin
       const layer = node.inputs.flatMap((input) => (input ? (layerOfParameter(input) ?? []) : []))[0];
       if (layer !== undefined) return layer;
       const next = direction === 'before' ? node.inputs : node.outputs;
-      open.push(...next.flatMap((each) => each ?? []));
+      pushAll(
+        open,
+        next.flatMap((each) => each ?? []),
+      );
     }
   }
   return undefined;

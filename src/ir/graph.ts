@@ -2,6 +2,7 @@ import type { GraphProto, NodeProto, TensorProto, TypeProto } from '../onnx';
 import type { Model } from './model';
 import { Node } from './node';
 import { NodeOrder } from './node-order';
+import { pushAll } from './push-all';
 import { Value } from './value';
 
 /** What a new node is made from. Outputs are named by the caller, who mints the names. */
@@ -17,7 +18,7 @@ export class Graph {
   readonly outputs: Value[] = [];
   /** Values defined in this scope, by name. */
   readonly values = new Map<string, Value>();
-  readonly #order = new NodeOrder();
+  #order = new NodeOrder();
 
   constructor(
     readonly model: Model,
@@ -101,11 +102,56 @@ export class Graph {
     if (at < 0) throw new Error(`node ${anchor?.label} is not in graph ${this.label}`);
     const made = specs.map((spec) => this.#make(spec));
     this.#order.insert(this.nodes, at, made);
-    this.nodes.splice(at, 0, ...made);
+    if (at === this.nodes.length) pushAll(this.nodes, made);
+    else this.nodes.splice(at, 0, ...made);
     this.model.journal.record(() => {
       for (const node of made) this.nodes.splice(this.indexOf(node), 1);
     });
     return made;
+  }
+
+  /**
+   * Puts new nodes in the place of some, and of those that came in their place, all in one go: what it costs does not
+   * depend on where they stand.
+   * @param replace makes what stands for a node, which gives its outputs up before; undefined keeps the node
+   */
+  replaceNodes(
+    replace: (node: Node, make: (spec: NodeSpec) => Node) => (() => readonly Node[]) | undefined,
+  ): void {
+    const kept: Node[] = [];
+    const open = [...this.nodes].reverse();
+    for (let node = open.pop(); node; node = open.pop()) {
+      const stand = replace(node, (spec) => this.#make(spec));
+      if (!stand) {
+        kept.push(node);
+        continue;
+      }
+      this.#release(node);
+      pushAll(open, [...stand()].reverse());
+    }
+    this.#setNodes(kept);
+  }
+
+  #release(node: Node): void {
+    node.disconnect();
+    for (const value of node.outputs) if (value) value.producer = undefined;
+    this.model.journal.record(() => {
+      node.outputs.forEach((value, index) => {
+        if (value) Object.assign(value, { producer: node, outputIndex: index });
+      });
+      node.reconnect();
+    });
+  }
+
+  #setNodes(nodes: readonly Node[]): void {
+    const set = (next: readonly Node[]) => {
+      this.nodes.length = 0;
+      pushAll(this.nodes, next);
+      this.#order = new NodeOrder();
+    };
+    const old = [...this.nodes];
+    set(nodes);
+    this.model.journal.record(() => set(old));
   }
 
   #make(spec: NodeSpec): Node {

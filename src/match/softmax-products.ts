@@ -14,7 +14,7 @@ import {
   type SoftmaxForm,
   type View,
 } from '../analyse';
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import type { Analysis } from './context';
 import { fedInput } from './fed-keys';
 import { type JoinedProducts, joinedProducts } from './joined-products';
@@ -45,7 +45,10 @@ function findValueProduct({ node: softmax }: SoftmaxForm, analysis: Analysis): V
     for (const { node } of value.uses) {
       if (activationProduct(node, dataflow)) found.push({ product: node, probabilities: value });
       else if (isElementwiseOrLayout(node))
-        open.push(...node.outputs.filter((output) => output !== undefined));
+        pushAll(
+          open,
+          node.outputs.filter((output) => output !== undefined),
+        );
     }
   }
   if (found.length === 0 && start) {
@@ -200,7 +203,7 @@ export function findScoreProducts(
     if (!node || isProjection(node, dataflow, shapes)) continue;
     const pair = activationProduct(node, dataflow);
     if (pair) products.push({ node, operands: [pair.left, pair.right] });
-    else if (dataflow.dependsOnData(value)) open.push(...dataInputs(node));
+    else if (dataflow.dependsOnData(value)) pushAll(open, dataInputs(node));
   }
   const layoutOf = (node: Node) => {
     const layouts = scoreLayouts(node, shapes);

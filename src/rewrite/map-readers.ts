@@ -1,6 +1,6 @@
 import type { LocatedSite } from '../attention/find';
 import type { WrittenOutCore } from '../attention/site';
-import type { Node, Use, Value } from '../ir';
+import { type Node, pushAll, type Use, type Value } from '../ir';
 import { fail } from '../match/outcome';
 import { knownView } from '../match/side';
 import type { RewriteOptions } from './options';
@@ -45,7 +45,7 @@ function firstOther(start: Node, allowed: readonly string[]): Node | undefined {
     if (seen.has(node) || node.is('Shape', 'Size')) continue;
     seen.add(node);
     if (!node.is(...allowed)) return node;
-    for (const output of node.outputs) if (output) open.push(...output.readers);
+    for (const output of node.outputs) if (output) pushAll(open, output.readers);
   }
   return undefined;
 }
@@ -71,6 +71,9 @@ export function halveHeads(map: Value, core: WrittenOutCore, heads: number): voi
     const copies = value.readers.filter((reader) => reader.is('Identity', 'Cast'));
     const outer = value.scope.owner?.is('If') ? value.scope.handedOut(value) : undefined;
     if (outer && !halved.has(outer)) open.push(outer);
-    open.push(...copies.flatMap((reader) => reader.outputs.flatMap((output) => output ?? [])));
+    pushAll(
+      open,
+      copies.flatMap((reader) => reader.outputs.flatMap((output) => output ?? [])),
+    );
   }
 }

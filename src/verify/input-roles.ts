@@ -1,5 +1,5 @@
 import { constantTensor, isDequantize } from '../analyse';
-import type { Model, Node, Value } from '../ir';
+import { type Model, type Node, pushAll, type Value } from '../ir';
 import { DataType } from '../onnx';
 import { type FeedInput, guessRole } from './feeds';
 import type { TensorDescription } from './tensor';
@@ -34,7 +34,11 @@ function smallestTable(value: Value): number | undefined {
     for (const { node, index } of at.uses) {
       const rows = index === 1 && node.is('Gather') ? tableRows(node) : undefined;
       if (rows !== undefined) smallest = Math.min(smallest ?? rows, rows);
-      if (index === 0 && node.is(...THROUGH)) open.push(...node.outputs.flatMap((output) => output ?? []));
+      if (index === 0 && node.is(...THROUGH))
+        pushAll(
+          open,
+          node.outputs.flatMap((output) => output ?? []),
+        );
     }
   }
   return smallest;

@@ -8,7 +8,7 @@ import {
   type Shapes,
   smallConstant,
 } from '../../analyse';
-import type { Graph, Node, Value } from '../../ir';
+import { type Graph, type Node, pushAll, type Value } from '../../ir';
 import { isProjection } from '../../match/projection';
 import { digits } from '../text';
 
@@ -126,7 +126,7 @@ function negativeNodes({ operands }: Drawn, nodes: ReadonlySet<Node>): ReadonlyS
       const node = value.producer;
       if (!node || found.has(node) || !nodes.has(node)) continue;
       found.add(node);
-      open.push(...dataInputs(node));
+      pushAll(open, dataInputs(node));
     }
     return found;
   };
