@@ -16,6 +16,8 @@ export class Graph {
   readonly nodes: Node[] = [];
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
+  /** How many of the outputs each value is. */
+  readonly #given = new Map<Value, number>();
   /** Values defined in this scope, by name. */
   readonly values = new Map<string, Value>();
   #order = new NodeOrder();
@@ -71,19 +73,33 @@ export class Graph {
   /** Adds an output behind the others. */
   addOutput(value: Value): void {
     this.outputs.push(value);
+    this.#count(value, 1);
     this.model.journal.record(() => {
-      this.outputs.splice(this.outputs.lastIndexOf(value), 1);
+      this.outputs.pop();
+      this.#count(value, -1);
     });
+  }
+
+  #count(output: Value, more: number): void {
+    this.#given.set(output, (this.#given.get(output) ?? 0) + more);
+  }
+
+  /** True if a value is one of the outputs. */
+  gives(value: Value): boolean {
+    return (this.#given.get(value) ?? 0) > 0;
   }
 
   /** Replaces one output of the scope; its name must be kept by the caller where callers see it. */
   setOutput(index: number, value: Value): void {
     const old = this.outputs[index];
     if (!old) throw new Error(`graph ${this.label} has no output ${index}`);
-    this.outputs[index] = value;
-    this.model.journal.record(() => {
-      this.outputs[index] = old;
-    });
+    const set = (from: Value, to: Value) => {
+      this.outputs[index] = to;
+      this.#count(from, -1);
+      this.#count(to, 1);
+    };
+    set(old, value);
+    this.model.journal.record(() => set(value, old));
   }
 
   /** Where a node stands among the nodes; -1 if it is not one of them. */
