@@ -27,12 +27,19 @@ export class DiffxError extends Error {
     readonly remedy: string,
     options?: { cause?: unknown; reasons?: readonly string[] },
   ) {
-    super(message.replace(/\s*\n\s*/g, ' '), options);
+    super(oneLine(message), options);
     this.reasons = options?.reasons ?? [];
   }
 
   /** Codes of src/match/outcome.ts, one for each attention that is left over; empty for other errors. */
   readonly reasons: readonly string[];
+}
+
+/** Without a regular expression: a long name of spaces would take it minutes. */
+function oneLine(text: string): string {
+  const [first = '', ...others] = text.split('\n');
+  const more = others.map((line) => line.trim()).filter((line) => line !== '');
+  return others.length === 0 ? text : [first.trimEnd(), ...more].join(' ');
 }
 
 function usage(code: string, message: string, remedy = '', cause?: unknown): DiffxError {

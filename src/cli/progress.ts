@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { printable } from '../report/printable';
 import { TEMPORARY } from './job';
 
 /** Nothing is shown for work that is done sooner. */
@@ -24,7 +25,7 @@ export class Progress {
   }
 
   phase(text: string): void {
-    this.#phase = text;
+    this.#phase = printable(text);
   }
 
   /** Where the writer's temporary file grows. */
