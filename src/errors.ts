@@ -249,6 +249,12 @@ export const errors = {
   /** The same error, with the configuration files that may have caused it. */
   withFiles: ({ code, exitCode, message, remedy }: DiffxError, files: readonly string[]) =>
     new DiffxError(code, exitCode, `${message} (settings come from ${files.join(' and ')} as well)`, remedy),
+  configTooLarge: (path: string, bytes: number, most: number) =>
+    usage(
+      'config-too-large',
+      `${path}: has ${bytes} bytes, and a configuration file may have ${most}`,
+      'Check the path; take out what is no setting.',
+    ),
   configTwice: (first: string, second: string) =>
     usage('config-twice', `${first} and ${second} stand in one folder`, 'Keep one of them.'),
   /** @param place file and line */

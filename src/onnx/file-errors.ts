@@ -61,3 +61,8 @@ export function reading<T>(path: string, step: () => T): T {
     }
   }
 }
+
+/** True where something lies deeper in itself than the stack allows; V8 has no other name for it. */
+export function isTooDeep(error: unknown): boolean {
+  return error instanceof RangeError && error.message === 'Maximum call stack size exceeded';
+}
