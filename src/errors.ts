@@ -81,6 +81,18 @@ export const errors = {
       `${path}: not an ONNX model (${reason})`,
       'Export the model again, or name another file; a download may have been cut off.',
     ),
+  noMemory: (where: string) =>
+    usage(
+      'no-memory',
+      `${where}: there is not enough memory`,
+      'Free some, or give Node more: NODE_OPTIONS=--max-old-space-size=<megabytes>.',
+    ),
+  noFileHandles: (where: string) =>
+    usage(
+      'no-file-handles',
+      `${where}: too many files are open`,
+      'Close some, or allow more: ulimit -n shows and sets how many.',
+    ),
   fileChanged: (path: string) =>
     usage('file-changed', `${path}: was changed while it was being read`, 'Run again when it is complete.'),
   tensorInvalid: (tensor: string, reason: string) =>
