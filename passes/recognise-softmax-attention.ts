@@ -118,6 +118,7 @@ function refuseOtherMaps(form: SoftmaxForm, end: WeighedValues, analysis: Analys
       );
     pushAll(open, dataInputs(node));
   }
+  analysis.spend(seen.size, form.node);
 }
 
 /** Queries and keys of one product of scores. */

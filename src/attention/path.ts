@@ -76,11 +76,13 @@ function withoutCalls(path: string): string {
 }
 
 function parameterBehind(value: Value): Value {
-  const source = constantSource(value);
-  const node = source.producer;
-  const through = node && (node.is('Transpose', 'Cast') || isDequantize(node));
-  const inner = through ? node.inputs[0] : undefined;
-  return inner ? parameterBehind(inner) : source;
+  for (let source = constantSource(value); ; ) {
+    const node = source.producer;
+    const through = node && (node.is('Transpose', 'Cast') || isDequantize(node));
+    const inner = through ? node.inputs[0] : undefined;
+    if (!inner) return source;
+    source = constantSource(inner);
+  }
 }
 
 /** The part that all paths have in common, in whole components. */

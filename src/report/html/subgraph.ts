@@ -254,8 +254,9 @@ class Picture {
 
 /** The stored weight that a value comes from: behind a transposition, a cast, a quantization. */
 function storedBehind(value: Value): Value {
-  const source = value.producer?.inputs[0];
-  return source ? storedBehind(source) : value;
+  let at = value;
+  for (let source = at.producer?.inputs[0]; source; source = at.producer?.inputs[0]) at = source;
+  return at;
 }
 
 /** Shapes, axes and indices: what a layout operator or a reduction is told, not what it moves. */
