@@ -49,6 +49,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
       'a softmax before the product with values',
       'exponentials that are divided behind it',
     );
+  analysis.spend(0, softmax);
   const end = findWeighedValues(form, analysis);
   const { product, values, layout, joined, map: probabilities } = end;
   const products = findScoreProducts(form, end, analysis);

@@ -2,6 +2,7 @@ import type { Node } from '../ir';
 import { constantOfNode } from './constants';
 import { Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { refuseNegative } from './impossible';
 import { MOST_ELEMENTS } from './limits';
 
 /** Rules of the operators that compute shapes: what they give as numbers, beside what shape that has. */
@@ -101,6 +102,7 @@ export const arithmeticRules: Record<string, Rule> = {
   },
   ConstantOfShape: (context) => {
     const shape = context.elements(0);
+    refuseNegative(context, shape);
     const fill = context.node.tensor('value');
     const known = shape?.length === 1 ? shape[0]?.value : shape?.length === 0 ? 1 : undefined;
     if (!shape || !isLength(known)) return [{ shape }];

@@ -1,5 +1,6 @@
 import { Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { refuseNegative } from './impossible';
 import { MOST_ELEMENTS } from './limits';
 
 /** Rules of the operators that move elements without computing with them. */
@@ -299,6 +300,7 @@ export const layoutRules: Record<string, Rule> = {
   Tile: (context) => {
     const shape = context.shape(0);
     const repeats = context.elements(1);
+    refuseNegative(context, repeats);
     return [{ shape: shape?.map((dim, index) => dim.times(repeats?.[index] ?? Dim.unknown())) }];
   },
   GatherElements: (context) => [{ shape: context.shape(1) ?? context.shape(0)?.map(() => Dim.unknown()) }],
