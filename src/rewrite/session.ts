@@ -56,7 +56,6 @@ export class RewriteSession {
   readonly layers: RewrittenLayer[] = [];
   readonly #features = new Map<string, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
-  /** The past of each positive half. */
   readonly #positives = new Map<Value, Value>();
   readonly #doubled = new Map<Value, DoubledKeys>();
   readonly #layerOf = new Map<LocatedSite, number>();
@@ -176,8 +175,8 @@ export class RewriteSession {
   #countReaders(): Map<Value, number> {
     const readers = new Map<Value, number>();
     for (const site of this.sites) {
-      const read = secondProjections(site, this.options).map(({ branch }) => branch.separated);
-      for (const value of new Set(read)) readers.set(value, (readers.get(value) ?? 0) + 1);
+      const read = new Set(secondProjections(site, this.options).map(({ branch }) => branch.separated));
+      for (const value of read) readers.set(value, (readers.get(value) ?? 0) + 1);
     }
     return readers;
   }

@@ -50,7 +50,6 @@ describe('names that a terminal would obey', () => {
     ['rewrite', 'model.onnx', '-o', 'out.onnx', '--debug'],
     ['rewrite', 'model.onnx', '-o', 'out.onnx', '--dump-after', 'lower'],
     ['rewrite', 'model.onnx', '-o', 'out.onnx', '--preset', 'paper', '--debug'],
-    ['rewrite', 'model.onnx', '-o', 'out.onnx', '--split-heads', '--layers', '7', '--debug'],
     ['inspect', 'model.onnx', '--explain'],
     ['inspect', 'model.onnx', '--json'],
   ])('%s %s %s %s %s', (...args) => {
@@ -64,7 +63,7 @@ describe('names that a terminal would obey', () => {
 
   test('in files that are made to be looked at', () => {
     const folder = workFolder(model);
-    const args = ['rewrite', 'model.onnx', '-o', 'out.onnx', '--dump-folder', 'dumps', '--report', 'r.html'];
+    const args = ['rewrite', 'model.onnx', '-o', 'out.onnx', '--dump-dir', 'dumps', '--report', 'r.html'];
     expect(diffx(args, folder).code).toBe(0);
     const dumps = filesIn(path.join(folder, 'dumps')).map((name) => path.join('dumps', name));
     expect(dumps.length).toBeGreaterThan(2);
