@@ -14,7 +14,7 @@ import type { Recogniser } from '../src/attention/recogniser';
 import type { AttentionSite, WrittenOutCore } from '../src/attention/site';
 import { describeTraits } from '../src/attention/traits';
 import { siteTypes } from '../src/attention/types';
-import type { Node, Value } from '../src/ir';
+import { type Node, pushAll, type Value } from '../src/ir';
 import type { Analysis } from '../src/match/context';
 import { isProjected, traceKeys } from '../src/match/fed-keys';
 import { mergeSides } from '../src/match/merged-sides';
@@ -50,6 +50,7 @@ function recognise(softmax: Node, analysis: Analysis): AttentionSite {
       'a softmax before the product with values',
       'exponentials that are divided behind it',
     );
+  analysis.spend(0, softmax);
   const end = findWeighedValues(form, analysis);
   const { product, values, layout, joined, map: probabilities } = end;
   const products = findScoreProducts(form, end, analysis);
@@ -117,8 +118,9 @@ function refuseOtherMaps(form: SoftmaxForm, end: WeighedValues, analysis: Analys
         'one softmax before the product with values',
         `'${node.label}' beside it`,
       );
-    open.push(...dataInputs(node));
+    pushAll(open, dataInputs(node));
   }
+  analysis.spend(seen.size, form.node);
 }
 
 /** Queries and keys of one product of scores. */

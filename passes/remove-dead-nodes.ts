@@ -1,5 +1,5 @@
 import type { Graph, Model, Node, Value } from '../src/ir';
-import { dependencies } from '../src/ir';
+import { dependencies, pushAll } from '../src/ir';
 import type { Cleanup } from '../src/rewrite/run';
 
 /**
@@ -14,7 +14,7 @@ function deadNodes(graph: Graph, keep: ReadonlySet<Node> = new Set()): Set<Node>
     const node = value.scope === graph ? value.producer : undefined;
     if (!node || live.has(node)) continue;
     live.add(node);
-    open.push(...dependencies(node));
+    pushAll(open, dependencies(node));
   }
   return new Set(graph.nodes.filter((node) => !live.has(node)));
 }

@@ -27,7 +27,7 @@ export class DiffxError extends Error {
     readonly remedy: string,
     options?: { cause?: unknown; reasons?: readonly string[] },
   ) {
-    super(message.replace(/\s*\n\s*/g, ' '), options);
+    super(oneLine(message), options);
     this.reasons = options?.reasons ?? [];
   }
 
@@ -38,6 +38,13 @@ export class DiffxError extends Error {
 /** True where ONNX Runtime refused a model, or did not survive it. */
 export function isRefused(error: unknown): error is DiffxError {
   return error instanceof DiffxError && ['runtime-refused', 'runtime-ended'].includes(error.code);
+}
+
+/** Without a regular expression: a long name of spaces would take it minutes. */
+function oneLine(text: string): string {
+  const [first = '', ...others] = text.split('\n');
+  const more = others.map((line) => line.trim()).filter((line) => line !== '');
+  return others.length === 0 ? text : [first.trimEnd(), ...more].join(' ');
 }
 
 function usage(code: string, message: string, remedy = '', cause?: unknown): DiffxError {
@@ -78,6 +85,18 @@ export const errors = {
       'not-a-model',
       `${path}: not an ONNX model (${reason})`,
       'Export the model again, or name another file; a download may have been cut off.',
+    ),
+  noMemory: (where: string) =>
+    usage(
+      'no-memory',
+      `${where}: there is not enough memory`,
+      'Free some, or give Node more: NODE_OPTIONS=--max-old-space-size=<megabytes>.',
+    ),
+  noFileHandles: (where: string) =>
+    usage(
+      'no-file-handles',
+      `${where}: too many files are open`,
+      'Close some, or allow more: ulimit -n shows and sets how many.',
     ),
   fileChanged: (path: string) =>
     usage('file-changed', `${path}: was changed while it was being read`, 'Run again when it is complete.'),
@@ -266,6 +285,12 @@ export const errors = {
   /** The same error, with the configuration files that may have caused it. */
   withFiles: ({ code, exitCode, message, remedy }: DiffxError, files: readonly string[]) =>
     new DiffxError(code, exitCode, `${message} (settings come from ${files.join(' and ')} as well)`, remedy),
+  configTooLarge: (path: string, bytes: number, most: number) =>
+    usage(
+      'config-too-large',
+      `${path}: has ${bytes} bytes, and a configuration file may have ${most}`,
+      'Check the path; take out what is no setting.',
+    ),
   configTwice: (first: string, second: string) =>
     usage('config-twice', `${first} and ${second} stand in one folder`, 'Keep one of them.'),
   /** @param place file and line */

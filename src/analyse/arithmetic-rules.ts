@@ -1,13 +1,25 @@
+import type { Node } from '../ir';
 import { constantOfNode } from './constants';
 import { Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { refuseNegative } from './impossible';
+import { MOST_ELEMENTS } from './limits';
 
 /** Rules of the operators that compute shapes: what they give as numbers, beside what shape that has. */
 
-const MOST_ELEMENTS = 64;
-
 function vector(elements: readonly Dim[]): Fact {
   return { shape: [Dim.of(elements.length)], elements };
+}
+
+/** The shape of a list that is longer than what is read. */
+function listShape(node: Node): number[] | undefined {
+  const list = node.attribute('value_ints')?.ints ?? node.attribute('value_floats')?.floats;
+  return list && [list.length];
+}
+
+/** Whether a vector of some length is worked out. */
+function isLength(length: number | undefined): length is number {
+  return length !== undefined && Number.isInteger(length) && length >= 0 && length <= MOST_ELEMENTS;
 }
 
 /** Applies a binary operation to the elements of two scalars or vectors, if both are known. */
@@ -68,7 +80,7 @@ export const arithmeticRules: Record<string, Rule> = {
   Constant: ({ model, node }) => {
     const constant = constantOfNode(model, node);
     const tensor = node.tensor('value');
-    const shape = constant?.shape ?? tensor?.dims.map(Number);
+    const shape = constant?.shape ?? tensor?.dims.map(Number) ?? listShape(node);
     return [
       {
         shape: shape?.map((dim) => Dim.of(dim)),
@@ -90,9 +102,10 @@ export const arithmeticRules: Record<string, Rule> = {
   },
   ConstantOfShape: (context) => {
     const shape = context.elements(0);
+    refuseNegative(context, shape);
     const fill = context.node.tensor('value');
     const known = shape?.length === 1 ? shape[0]?.value : shape?.length === 0 ? 1 : undefined;
-    if (!shape || known === undefined || known > MOST_ELEMENTS) return [{ shape }];
+    if (!shape || !isLength(known)) return [{ shape }];
     const bytes = fill && context.model.bytes(fill);
     const value =
       bytes?.length === 8
@@ -109,8 +122,10 @@ export const arithmeticRules: Record<string, Rule> = {
     if (!start || !limit || step?.value !== 1) return [{ shape: [Dim.unknown()] }];
     const count = limit.minus(start);
     const from = start.value;
-    if (count.value === undefined || from === undefined || count.value > MOST_ELEMENTS)
-      return [{ shape: [count] }];
-    return [vector(Array.from({ length: count.value }, (_, index) => Dim.of(from + index)))];
+    // Backwards comes to nothing.
+    const length = count.value === undefined ? undefined : Math.max(0, Math.ceil(count.value));
+    if (from === undefined || length === undefined) return [{ shape: [count] }];
+    if (!isLength(length)) return [{ shape: [Dim.of(length)] }];
+    return [vector(Array.from({ length }, (_, index) => Dim.of(from + index)))];
   },
 };

@@ -1,6 +1,7 @@
-import { functionKey, type Graph, keyOfFunction, type Model, type Node, type Value } from '../ir';
+import { functionKey, type Graph, keyOfFunction, type Model, type Node, pushAll, type Value } from '../ir';
 import { Dataflow, dataInputs } from './dataflow';
 import { activationProduct } from './products';
+import { Reaching } from './reaching';
 import type { Shapes } from './shapes';
 import { normalisedProduct, type SoftmaxForm, softmaxForm } from './softmax';
 import { productsAheadOfMixes, productsBehindMixes } from './talking-heads';
@@ -53,7 +54,8 @@ const BARRIERS = new Set([
 /** Finds every candidate of a model, in the order in which the nodes stand. */
 export function findCandidates(model: Model, dataflow: Dataflow, shapes: Shapes): Candidate[] {
   const found: Candidate[] = [];
-  let throughShapes: Dataflow | undefined;
+  const products = new Products(dataflow);
+  let throughShapes: Products | undefined;
   for (const graph of runScopes(model)) {
     for (const node of graph.nodes) {
       if (ATTENTION_OPERATORS[node.domain]?.includes(node.opType)) {
@@ -63,17 +65,16 @@ export function findCandidates(model: Model, dataflow: Dataflow, shapes: Shapes)
       const form = softmaxForm(node);
       if (!form) {
         const scores = normalisedProduct(node, (each) => activationProduct(each, dataflow) !== undefined);
-        if (scores && comesFromProduct(scores, dataflow))
+        if (scores && products.comesFrom(scores))
           found.push({ anchor: node, kind: 'softmax', learned: false });
         continue;
       }
-      if (isBetweenProducts(form, dataflow) || isBetweenMixes(form, dataflow, shapes)) {
+      if (products.isBetween(form) || products.isBetweenMixes(form, shapes)) {
         found.push({ anchor: node, kind: 'softmax', learned: false });
         continue;
       }
-      throughShapes ??= new Dataflow(model, true);
-      if (isBetweenProducts(form, throughShapes))
-        found.push({ anchor: node, kind: 'softmax', learned: true });
+      throughShapes ??= new Products(new Dataflow(model, true));
+      if (throughShapes.isBetween(form)) found.push({ anchor: node, kind: 'softmax', learned: true });
     }
   }
   return found;
@@ -87,55 +88,49 @@ function runScopes(model: Model): Graph[] {
     if (uncalled.size === 0) break;
     for (const { domain, opType, overload } of scope.nodes) {
       const key = functionKey(domain, opType, overload);
-      scopes.push(...(uncalled.get(key)?.body.scopes() ?? []));
+      pushAll(scopes, uncalled.get(key)?.body.scopes() ?? []);
       uncalled.delete(key);
     }
   }
   return scopes;
 }
 
-function isBetweenProducts({ node, input }: SoftmaxForm, dataflow: Dataflow): boolean {
-  const [output] = node.outputs;
-  return output !== undefined && comesFromProduct(input, dataflow) && flowsIntoProduct(output, dataflow);
-}
+/** Answers for all softmaxes of a model: whether a value comes from a product of two activations, or flows into one. */
+class Products {
+  readonly #behind: Reaching;
+  readonly #ahead: Reaching;
 
-/** With linear layers over the heads on the way, before the softmax or behind it. */
-function isBetweenMixes(form: SoftmaxForm, dataflow: Dataflow, shapes: Shapes): boolean {
-  const [output] = form.node.outputs;
-  if (!output) return false;
-  const before =
-    comesFromProduct(form.input, dataflow) || productsBehindMixes(form.input, dataflow, shapes).length > 0;
-  return (
-    before &&
-    (flowsIntoProduct(output, dataflow) || productsAheadOfMixes(output, dataflow, shapes).length > 0)
-  );
-}
-
-function comesFromProduct(start: Value, dataflow: Dataflow): boolean {
-  const seen = new Set<Value>();
-  const open = [start];
-  for (let value = open.pop(); value; value = open.pop()) {
-    if (seen.has(value)) continue;
-    seen.add(value);
-    const node = value.producer;
-    if (!node || BARRIERS.has(node.opType)) continue;
-    if (activationProduct(node, dataflow)) return true;
-    if (!node.is('MatMul', 'Einsum')) open.push(...dataInputs(node));
+  constructor(readonly dataflow: Dataflow) {
+    this.#behind = new Reaching(({ producer }) => {
+      if (!producer || BARRIERS.has(producer.opType)) return false;
+      if (activationProduct(producer, dataflow)) return true;
+      return producer.is('MatMul', 'Einsum') ? false : dataInputs(producer);
+    });
+    this.#ahead = new Reaching(({ readers }) => {
+      if (readers.some((reader) => activationProduct(reader, dataflow))) return true;
+      return readers.flatMap((reader) =>
+        BARRIERS.has(reader.opType) || reader.is('MatMul', 'Einsum', 'Shape', 'Size')
+          ? []
+          : reader.outputs.flatMap((output) => output ?? []),
+      );
+    });
   }
-  return false;
-}
 
-function flowsIntoProduct(start: Value, dataflow: Dataflow): boolean {
-  const seen = new Set<Value>();
-  const open = [start];
-  for (let value = open.pop(); value; value = open.pop()) {
-    if (seen.has(value)) continue;
-    seen.add(value);
-    for (const { node } of value.uses) {
-      if (activationProduct(node, dataflow)) return true;
-      if (BARRIERS.has(node.opType) || node.is('MatMul', 'Einsum', 'Shape', 'Size')) continue;
-      open.push(...node.outputs.filter((output) => output !== undefined));
-    }
+  comesFrom(value: Value): boolean {
+    return this.#behind.from(value);
   }
-  return false;
+
+  isBetween({ node, input }: SoftmaxForm): boolean {
+    const [output] = node.outputs;
+    return output !== undefined && this.comesFrom(input) && this.#ahead.from(output);
+  }
+
+  /** With linear layers over the heads on the way, before the softmax or behind it. */
+  isBetweenMixes({ node, input }: SoftmaxForm, shapes: Shapes): boolean {
+    const { dataflow } = this;
+    const [output] = node.outputs;
+    if (!output) return false;
+    const before = this.comesFrom(input) || productsBehindMixes(input, dataflow, shapes).length > 0;
+    return before && (this.#ahead.from(output) || productsAheadOfMixes(output, dataflow, shapes).length > 0);
+  }
 }

@@ -1,5 +1,6 @@
 import type { Model, Node, Value } from '../ir';
 import { DataType, decodeFloats, isFloatType, type TensorProto } from '../onnx';
+import { MOST_ELEMENTS } from './limits';
 
 /** A small constant: its dimensions and elements, all as JavaScript numbers. */
 export interface SmallConstant {
@@ -7,9 +8,6 @@ export interface SmallConstant {
   readonly dataType: number;
   readonly values: readonly number[];
 }
-
-/** Constants above this number of elements are weights: nobody looks into them. */
-const MOST_ELEMENTS = 64;
 
 /** The tensor behind a value that is a constant itself: an initializer, a Constant node, or an Identity of one. */
 export function constantTensor(value: Value): TensorProto | undefined {
@@ -63,7 +61,7 @@ export function constantOfNode(model: Model, node: Node): SmallConstant | undefi
 
 function smallTensor(model: Model, tensor: TensorProto): SmallConstant | undefined {
   const shape = tensorShape(tensor);
-  if (elementCount(shape) > MOST_ELEMENTS) return undefined;
+  if (!(elementCount(shape) <= MOST_ELEMENTS)) return undefined;
   const values = readNumbers(tensor, model);
   return values && { shape, dataType: tensor.dataType ?? 0, values };
 }
@@ -73,10 +71,12 @@ function constantAttribute(node: Node): SmallConstant | undefined {
   if (int !== undefined) return { shape: [], dataType: DataType.INT64, values: [int] };
   const float = node.float('value_float');
   if (float !== undefined) return { shape: [], dataType: DataType.FLOAT, values: [float] };
-  const ints = node.attribute('value_ints') && node.ints('value_ints');
-  if (ints) return { shape: [ints.length], dataType: DataType.INT64, values: ints };
+  const ints = node.attribute('value_ints')?.ints;
+  if (ints && ints.length > MOST_ELEMENTS) return undefined;
+  if (ints) return { shape: [ints.length], dataType: DataType.INT64, values: ints.map(Number) };
   const floats = node.attribute('value_floats')?.floats;
-  return floats && { shape: [floats.length], dataType: DataType.FLOAT, values: [...floats] };
+  if (!floats || floats.length > MOST_ELEMENTS) return undefined;
+  return { shape: [floats.length], dataType: DataType.FLOAT, values: [...floats] };
 }
 
 function castConstant(constant: SmallConstant | undefined, to: number): SmallConstant | undefined {

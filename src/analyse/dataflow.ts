@@ -1,4 +1,4 @@
-import type { Graph, Model, Node, Value } from '../ir';
+import { type Graph, type Model, type Node, pushAll, type Value } from '../ir';
 
 /** Tells which values depend on what the model is fed, beyond the shapes of it. */
 export class Dataflow {
@@ -57,7 +57,7 @@ export function ancestors(target: Value, stop: ReadonlySet<Value>): Node[] {
     const node = stop.has(value) ? undefined : value.producer;
     if (!node || found.has(node) || node.graph !== target.scope) continue;
     found.add(node);
-    open.push(...dataInputs(node));
+    pushAll(open, dataInputs(node));
   }
   return inOrder(target.scope, found);
 }

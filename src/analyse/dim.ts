@@ -1,6 +1,10 @@
+import { createHash } from 'node:crypto';
+import { LONGEST_TERM, MOST_FACTORS, MOST_TERMS } from './limits';
+
 /**
  * A dimension: a polynomial with integer coefficients over symbols (`batch`, `sequence`, ...). Shape arithmetic of
- * real exports adds, multiplies and divides dimensions; a polynomial keeps what they have in common.
+ * real exports adds, multiplies and divides dimensions; a polynomial keeps what they have in common. One
+ * that grows beyond the limits becomes a dimension nothing is known of.
  */
 export class Dim {
   static readonly #numbers = new Map<number, Dim>();
@@ -19,7 +23,7 @@ export class Dim {
   }
 
   static symbol(name: string): Dim {
-    return new Dim(new Map([[name.replaceAll('*', '·'), 1]]));
+    return new Dim(new Map([[short(name.replaceAll('*', '·')), 1]]));
   }
 
   /** A dimension nothing is known of. */
@@ -35,7 +39,8 @@ export class Dim {
     for (const [key, coefficient] of terms) if (coefficient === 0) terms.delete(key);
     const constant = terms.get('');
     if (terms.size === 0) return Dim.of(0);
-    return terms.size === 1 && constant !== undefined ? Dim.of(constant) : new Dim(terms);
+    if (terms.size === 1 && constant !== undefined) return Dim.of(constant);
+    return terms.size > MOST_TERMS || ![...terms.values()].every(isExact) ? Dim.unknown() : new Dim(terms);
   }
 
   /** The number, if no symbol is involved. */
@@ -81,9 +86,12 @@ export class Dim {
 
   times(other: Dim): Dim {
     const terms = new Map<string, number>();
+    if (this.terms.size * other.terms.size > MOST_PRODUCTS) return Dim.unknown();
     for (const [a, x] of this.terms) {
       for (const [b, y] of other.terms) {
-        const key = [...symbols(a), ...symbols(b)].sort().join('*');
+        const factors = [...symbols(a), ...symbols(b)];
+        if (factors.length > MOST_FACTORS || a.length + b.length > LONGEST_TERM) return Dim.unknown();
+        const key = factors.sort().join('*');
         terms.set(key, (terms.get(key) ?? 0) + x * y);
       }
     }
@@ -226,7 +234,26 @@ function greatestCommon(a: number, b: number): number {
 const ROUNDED = 'floor(';
 
 function rounded(dividend: Dim, divisor: Dim): Dim {
-  return Dim.symbol(`${ROUNDED}(${dividend})/(${divisor}))`);
+  const name = `${ROUNDED}(${dividend})/(${divisor}))`;
+  return name.length > LONGEST_TERM ? Dim.unknown() : Dim.symbol(name);
+}
+
+/** What two dimensions of many terms come to when they are multiplied. */
+const MOST_PRODUCTS = 4 * MOST_TERMS;
+
+/** Letters of a symbol that are kept. */
+const LONGEST_SYMBOL = 256;
+
+/** A long name with its end replaced by a hash, so that names that differ still do. */
+function short(name: string): string {
+  if (name.length <= LONGEST_SYMBOL || name.startsWith(ROUNDED)) return name;
+  const hash = createHash('sha256').update(name, 'utf16le').digest('hex').slice(0, 32);
+  return `${name.slice(0, LONGEST_SYMBOL - hash.length)}…${hash}`;
+}
+
+/** Coefficients of shape arithmetic are whole numbers, and counted exactly; those of scales may be fractions. */
+function isExact(coefficient: number): boolean {
+  return Math.abs(coefficient) <= Number.MAX_SAFE_INTEGER;
 }
 
 function symbols(monomial: string): string[] {

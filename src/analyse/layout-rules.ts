@@ -1,5 +1,7 @@
 import { Dim } from './dim';
 import { type Fact, frontAxis, NOTHING, type Rule, type RuleContext } from './facts';
+import { refuseNegative } from './impossible';
+import { MOST_ELEMENTS } from './limits';
 
 /** Rules of the operators that move elements without computing with them. */
 
@@ -68,7 +70,9 @@ function concat(context: RuleContext): readonly Fact[] {
     (input) => context.fact(input).elements ?? unknownElements(context.fact(input)),
   );
   const known = parts.every((part) => part !== undefined);
-  return [{ shape, elements: first.length === 1 && known ? parts.flatMap((part) => part ?? []) : undefined }];
+  const length = parts.reduce((all, part) => all + (part?.length ?? 0), 0);
+  const folded = first.length === 1 && known && length <= MOST_ELEMENTS;
+  return [{ shape, elements: folded ? parts.flatMap((part) => part ?? []) : undefined }];
 }
 
 /** Start, end and step of a Slice on one axis; counted from the front where the size allows. */
@@ -147,7 +151,9 @@ function picked(
   if (!elements || sizes.length < shape.length || known.length < lengths.length) return undefined;
   const result: Dim[] = [];
   const index = known.map(() => 0);
-  for (let count = known.reduce((all, length) => all * length, 1); count > 0; count--) {
+  const all = known.reduce((product, length) => product * length, 1);
+  if (!(all <= MOST_ELEMENTS)) return undefined;
+  for (let count = all; count > 0; count--) {
     const at = from(index).reduce((all, each, axis) => all * (sizes[axis] ?? 1) + each, 0);
     const element = elements[at];
     if (!element) return undefined;
@@ -294,6 +300,7 @@ export const layoutRules: Record<string, Rule> = {
   Tile: (context) => {
     const shape = context.shape(0);
     const repeats = context.elements(1);
+    refuseNegative(context, repeats);
     return [{ shape: shape?.map((dim, index) => dim.times(repeats?.[index] ?? Dim.unknown())) }];
   },
   GatherElements: (context) => [{ shape: context.shape(1) ?? context.shape(0)?.map(() => Dim.unknown()) }],

@@ -347,23 +347,29 @@ function sameElsewhere(a: View, b: View, except: number): boolean {
  */
 export function elementwise(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
-  const views = context.node.inputs
-    .map((_, index) => context.view(index))
-    .filter((view) => view !== undefined);
-  const [best, ...others] = views.sort(
-    (a, b) => richness(b) - richness(a) || Number(isPure(b)) - Number(isPure(a)),
-  );
-  const view = best ?? context.source;
-  const clash = others.some(
-    (other) => isPure(view) && isPure(other) && richness(other) > 0 && !sameColumns(view, other),
-  );
+  const views = new Set(context.node.inputs.flatMap((_, index) => context.view(index) ?? []));
+  const [best, ...others] = [...views]
+    .map((each) => ({ each, rich: richness(each), pure: isPure(each) }))
+    .sort((a, b) => b.rich - a.rich || Number(b.pure) - Number(a.pure));
+  const view = best?.each ?? context.source;
+  const own = stridesOf(view);
+  const clash =
+    isPure(view) &&
+    others.some(
+      ({ each, rich, pure }) => pure && rich > 0 && (each.offset !== view.offset || stridesOf(each) !== own),
+    );
   const result = output ? spread(view, output) : view;
   return [clash ? mixWidths(result) : result];
 }
 
 function sameColumns(a: View, b: View): boolean {
-  const strides = (view: View) => columnAtoms(view.axes.flat()).map((atom) => `${atom.stride}*${atom.size}`);
-  return a.offset === b.offset && strides(a).join() === strides(b).join();
+  return a.offset === b.offset && stridesOf(a) === stridesOf(b);
+}
+
+function stridesOf(view: View): string {
+  return columnAtoms(view.axes.flat())
+    .map((atom) => `${atom.stride}*${atom.size}`)
+    .join();
 }
 
 /** A view whose innermost columns are combined with their neighbours; heads stay apart. */

@@ -13,16 +13,34 @@ import { derive } from '../onnx';
 import { constantTensor, smallConstant } from './constants';
 import { Dim } from './dim';
 import { type Fact, NOTHING, type RuleContext } from './facts';
+import { DEEPEST_CALL, MOST_AXES, MOST_CALLED_NODES, MOST_ELEMENTS } from './limits';
 import { operatorRule } from './operator-rules';
+
+/** A call of a local function: with what it gives the body, and inside how many others it stands. */
+interface Call {
+  readonly node: Node;
+  readonly fn: LocalFunction;
+  readonly facts: readonly Fact[];
+  readonly depth?: number;
+  readonly around?: Around;
+}
+
+/** What all calls of a model share. */
+interface Around {
+  readonly functions: ReadonlyMap<string, LocalFunction>;
+  /** Nodes in bodies of called functions that may still be visited. */
+  left: number;
+}
 
 /**
  * Shapes and shape arithmetic of a whole model, worked out once, in order, without running it. Where a rule knows
- * nothing, what the model declares is believed.
+ * nothing, what the model declares is believed. How far this goes, `limits.ts` says.
  */
 export class Shapes {
   readonly #facts = new Map<Value, Fact>();
 
-  readonly #functions: ReadonlyMap<string, LocalFunction>;
+  readonly #around: Around;
+  readonly #depth: number;
 
   /**
    * @param call a call of a local function: then only its body is worked out, with what the call gives it
@@ -30,11 +48,15 @@ export class Shapes {
    */
   constructor(
     readonly model: Model,
-    call?: { readonly node: Node; readonly fn: LocalFunction; readonly facts: readonly Fact[] },
+    call?: Call,
     given: ReadonlyMap<Value, readonly Dim[]> = new Map(),
   ) {
     for (const [input, shape] of given) this.#facts.set(input, { shape });
-    this.#functions = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn]));
+    this.#around = call?.around ?? {
+      functions: new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn])),
+      left: MOST_CALLED_NODES,
+    };
+    this.#depth = call?.depth ?? 0;
     if (call) {
       call.fn.body.inputs.forEach((input, index) => {
         this.#facts.set(input, call.facts[index] ?? NOTHING);
@@ -50,7 +72,7 @@ export class Shapes {
     if (!value) return NOTHING;
     let fact = this.#facts.get(value);
     if (!fact) {
-      fact = this.#source(value);
+      fact = settled(this.#source(value));
       this.#facts.set(value, fact);
     }
     return fact;
@@ -104,13 +126,11 @@ export class Shapes {
   #visit(graph: Graph, call?: Node): void {
     for (const node of graph.nodes) {
       for (const body of node.bodies.values()) this.#visit(body, call);
-      const facts = this.#derive(call ? filledIn(node, call, this.#functions) : node);
+      const facts = this.#derive(call ? filledIn(node, call, this.#around.functions) : node);
       node.outputs.forEach((output, index) => {
         if (!output) return;
-        const fact = facts[index] ?? NOTHING;
-        const known = fact.shape
-          ? { ...fact, shape: fact.shape.map(asSize) }
-          : { ...fact, shape: declared(output) };
+        const fact = settled(facts[index] ?? NOTHING);
+        const known = fact.shape ? fact : settled({ ...fact, shape: declared(output) });
         this.#facts.set(output, known);
       });
     }
@@ -118,15 +138,22 @@ export class Shapes {
 
   #derive(node: Node): readonly Fact[] {
     if (node.is('If')) return this.#branches(node);
-    const fn = this.#functions.get(functionKey(node.domain, node.opType, node.overload));
+    const { functions } = this.#around;
+    const fn =
+      functions.size > 0 ? functions.get(functionKey(node.domain, node.opType, node.overload)) : undefined;
     if (fn) return this.#call(node, fn);
     return operatorRule(node.opType)?.(this.context(node)) ?? [];
   }
 
   /** What the body of a function gives for what a call gives it. */
   #call(node: Node, fn: LocalFunction): readonly Fact[] {
+    const around = this.#around;
+    const depth = this.#depth + 1;
+    if (depth > DEEPEST_CALL || around.left <= 0) return [];
+    // At least one, so that functions without nodes come to an end as well.
+    around.left -= 1 + [...fn.body.scopes()].reduce((all, { nodes }) => all + nodes.length, 0);
     const facts = node.inputs.map((input) => this.fact(input));
-    const inside = new Shapes(this.model, { node, fn, facts });
+    const inside = new Shapes(this.model, { node, fn, facts, depth, around });
     return fn.body.outputs.map((output) => inside.fact(output));
   }
 
@@ -157,10 +184,21 @@ function filledIn(node: Node, call: Node, functions: ReadonlyMap<string, LocalFu
   return filled;
 }
 
-/** A file may compute a size that is none: a fraction, or one below zero. Nothing is known of it. */
-function asSize(dim: Dim): Dim {
-  const { value } = dim;
-  return value === undefined || (Number.isSafeInteger(value) && value >= 0) ? dim : Dim.unknown();
+/** What is kept of what a rule says: no more than the limits allow, and no sizes that nothing has. */
+function settled(fact: Fact): Fact {
+  const { shape, elements } = fact;
+  const possible = shape === undefined || (shape.length <= MOST_AXES && shape.every(isPossible));
+  const few = elements === undefined || elements.length <= MOST_ELEMENTS;
+  if (possible && few) return fact;
+  const kept = shape && shape.length <= MOST_AXES ? shape : undefined;
+  return {
+    shape: kept?.map((dim) => (isPossible(dim) ? dim : Dim.unknown())),
+    elements: few ? elements : undefined,
+  };
+}
+
+function isPossible({ value }: Dim): boolean {
+  return value === undefined || (Number.isSafeInteger(value) && value >= 0);
 }
 
 function declared(value: Value): Dim[] | undefined {

@@ -1,6 +1,7 @@
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import { dataInputs } from './dataflow';
 import { frontAxis } from './facts';
+import { MOST_AROUND } from './limits';
 import type { Shapes } from './shapes';
 
 /** A softmax in whatever form: the operator, or written out in exponentials. */
@@ -59,9 +60,12 @@ function exponential(node: Node, log: Node | undefined): SoftmaxForm | undefined
 
 /** The node that sums the exponentials of some scores, of which a value is the logarithm; a maximum may be taken off before. */
 function logOfSum(value: Value, scores: Value): Node | undefined {
-  const isOf = (given: Value | undefined): boolean =>
-    given !== undefined &&
-    (given === scores || (given.producer?.is('Sub') === true && isOf(given.producer.inputs[0])));
+  const isOf = (given: Value | undefined): boolean => {
+    let at = given;
+    for (let left = MOST_AROUND; at && at !== scores && left > 0; left--)
+      at = at.producer?.is('Sub') ? at.producer.inputs[0] : undefined;
+    return at === scores;
+  };
   const sum = behind(value, (node) => node.is('ReduceLogSumExp', 'Log'));
   if (sum?.is('ReduceLogSumExp')) return isOf(sum.inputs[0]) ? sum : undefined;
   const reduced = behind(sum?.inputs[0], (node) => node.is(...SUMS));
@@ -96,12 +100,12 @@ export function normalisedProduct(node: Node, isProduct: (node: Node) => boolean
 function behind(start: Value | undefined, wanted: (node: Node) => boolean): Node | undefined {
   const seen = new Set<Value>();
   const open = start ? [start] : [];
-  for (let value = open.pop(); value; value = open.pop()) {
+  for (let value = open.pop(); value && seen.size < MOST_AROUND; value = open.pop()) {
     const node = seen.has(value) ? undefined : value.producer;
     seen.add(value);
     if (!node) continue;
     if (wanted(node)) return node;
-    if (node.is(...AROUND)) open.push(...dataInputs(node));
+    if (node.is(...AROUND)) pushAll(open, dataInputs(node));
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import { type Dataflow, dataInputs, inOrder, isShapeReader } from './dataflow';
 import { einsumTerms } from './einsum';
 import { activationProduct } from './products';
@@ -39,7 +39,7 @@ export function productsBehindMixes(input: Value, dataflow: Dataflow, shapes: Sh
     }
     nodes.add(node);
     mixed ||= isLinearMix(node, dataflow);
-    open.push(...dataInputs(node));
+    pushAll(open, dataInputs(node));
   }
   if (!mixed) return [];
   const path = inOrder(input.scope, nodes);
@@ -66,7 +66,10 @@ export function productsAheadOfMixes(
         continue;
       }
       nodes.add(node);
-      open.push(...node.outputs.flatMap((output) => output ?? []));
+      pushAll(
+        open,
+        node.outputs.flatMap((output) => output ?? []),
+      );
     }
   }
   const rank = shapes.shape(probabilities)?.length ?? 0;

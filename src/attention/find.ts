@@ -116,22 +116,24 @@ function withValues(
   sites: readonly AttentionSite[],
   { dataflow, shapes }: Analysis,
 ): string[] {
-  const known = new Map<string, string[]>();
+  /** The number of each set of values, by the weights that attend for it. */
+  const known = new Map<string, Map<string, number>>();
   return sites.map((site, index) => {
     const key = weights[index] ?? '';
     const reached = attempt(() => reachProjections(site.core.values, dataflow, shapes).projections);
     const layers = reached.matched ? reached.value : [];
     const values = layers.map(({ tensor, holder }) => `${tensor.name ?? ''}|${holder.name}`).join('+');
-    const seen = known.get(key) ?? [];
-    if (values !== '' && !seen.includes(values)) known.set(key, [...seen, values]);
-    const which = Math.max(0, (known.get(key) ?? []).indexOf(values));
+    const seen = known.get(key) ?? new Map<string, number>();
+    known.set(key, seen);
+    if (values !== '' && !seen.has(values)) seen.set(values, seen.size);
+    const which = seen.get(values) ?? 0;
     return which === 0 ? key : `${key}#${which}`;
   });
 }
 
 function locate(sites: readonly AttentionSite[], analysis: Analysis): LocatedSite[] {
   const pathByWeights = new Map<string, string>();
-  const taken = new Set<string>();
+  const taken = new Map<string, number>();
   const uses = new Map<string, number>();
   const guessed = guessPaths(sites.filter((site) => attentionPath(site) === undefined));
   const keys = withValues(weightKeys(sites), sites, analysis);
@@ -200,10 +202,16 @@ function guessPaths(sites: readonly AttentionSite[]): Map<AttentionSite, string>
   return new Map();
 }
 
-function uniquePath(wish: string, taken: Set<string>): string {
+/** @param taken paths, and the last number that was given to each */
+function uniquePath(wish: string, taken: Map<string, number>): string {
+  let n = taken.get(wish);
   let path = wish;
-  for (let n = 1; taken.has(path); n++) path = `${wish}.attention${n}`;
-  taken.add(path);
+  while (taken.has(path)) {
+    n = (n ?? 0) + 1;
+    path = `${wish}.attention${n}`;
+  }
+  if (n !== undefined) taken.set(wish, n);
+  taken.set(path, 0);
   return path;
 }
 
@@ -212,7 +220,9 @@ function groupByKind(paths: readonly string[]): string[][] {
   const kinds = new Map<string, string[]>();
   for (const path of paths) {
     const kind = pathKind(path);
-    kinds.set(kind, [...(kinds.get(kind) ?? []), path]);
+    const known = kinds.get(kind);
+    if (known) known.push(path);
+    else kinds.set(kind, [path]);
   }
   for (const group of kinds.values()) group.sort((a, b) => compareNumbers(pathNumbers(a), pathNumbers(b)));
   return [...kinds.values()];

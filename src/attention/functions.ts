@@ -8,6 +8,7 @@ import {
   load,
   type Model,
   type Node,
+  type Origin,
   type Origins,
   type Value,
 } from '../ir';
@@ -32,8 +33,7 @@ export function inlineAttention(model: Model, recognisers: readonly Recogniser[]
   if (needed.size === 0) return [];
   const inlined = new Set<string>();
   const inline = (isWanted: (fn: LocalFunction) => boolean) => {
-    for (const chain of inlineFunctions(model, isWanted).values())
-      for (const { proto } of chain) inlined.add(proto.name ?? '');
+    for (const { fn } of new Set(inlineFunctions(model, isWanted).values())) inlined.add(fn.proto.name ?? '');
   };
   inline(({ proto }) => needed.has(keyOfFunction(proto)));
   // What stands in calls between the parts may be what tells their shapes.
@@ -59,8 +59,14 @@ function neededFunctions({ sites, misses }: Found, origins: Origins): Set<string
     ...sites.flatMap((site) => [...partsOf(site)]),
     ...misses.flatMap(({ candidate, reason }) => [candidate.anchor, reason.node]),
   ];
-  const chains = nodes.flatMap((node) => [...withOwners(node)].flatMap((each) => origins.get(each) ?? []));
-  return new Set(chains.map(({ proto }) => keyOfFunction(proto)));
+  const seen = new Set<Origin>();
+  for (const node of nodes) {
+    for (const each of withOwners(node)) {
+      for (let origin = origins.get(each); origin && !seen.has(origin); origin = origin.outer)
+        seen.add(origin);
+    }
+  }
+  return new Set([...seen].map(({ fn }) => keyOfFunction(fn.proto)));
 }
 
 /** A node, and those in whose bodies it stands. */
@@ -92,11 +98,16 @@ function* partsOf(site: LocatedSite): Iterable<Node> {
 
 /** A function inside another one comes out of it only if that one is inlined as well. */
 function withCallers(model: Model, keys: ReadonlySet<string>): Set<string> {
-  const all = new Set(keys);
-  const calls = model.functions.map((fn) => ({ key: keyOfFunction(fn.proto), calls: callsIn(fn) }));
-  for (let before = -1; before !== all.size; ) {
-    before = all.size;
-    for (const caller of calls) if ([...caller.calls].some((key) => all.has(key))) all.add(caller.key);
+  const callers = new Map<string, string[]>();
+  for (const fn of model.functions) {
+    const caller = keyOfFunction(fn.proto);
+    for (const key of callsIn(fn)) {
+      const known = callers.get(key);
+      if (known) known.push(caller);
+      else callers.set(key, [caller]);
+    }
   }
+  const all = new Set(keys);
+  for (const key of all) for (const caller of callers.get(key) ?? []) all.add(caller);
   return all;
 }

@@ -1,5 +1,5 @@
 import { constantSource, isDequantize } from '../analyse';
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import type { Projection } from '../match/projection';
 import { type AttentionSite, projectedSides } from './site';
 
@@ -76,11 +76,13 @@ function withoutCalls(path: string): string {
 }
 
 function parameterBehind(value: Value): Value {
-  const source = constantSource(value);
-  const node = source.producer;
-  const through = node && (node.is('Transpose', 'Cast') || isDequantize(node));
-  const inner = through ? node.inputs[0] : undefined;
-  return inner ? parameterBehind(inner) : source;
+  for (let source = constantSource(value); ; ) {
+    const node = source.producer;
+    const through = node && (node.is('Transpose', 'Cast') || isDequantize(node));
+    const inner = through ? node.inputs[0] : undefined;
+    if (!inner) return source;
+    source = constantSource(inner);
+  }
 }
 
 /** The part that all paths have in common, in whole components. */
@@ -182,7 +184,10 @@ export function nearbyLayer(start: Value, direction: 'before' | 'behind'): strin
       const layer = node.inputs.flatMap((input) => (input ? (layerOfParameter(input) ?? []) : []))[0];
       if (layer !== undefined) return layer;
       const next = direction === 'before' ? node.inputs : node.outputs;
-      open.push(...next.flatMap((each) => each ?? []));
+      pushAll(
+        open,
+        next.flatMap((each) => each ?? []),
+      );
     }
   }
   return undefined;

@@ -65,13 +65,13 @@ function describeScale({ scores, normalised, query, key }: ScoreParts, { model }
 function describeMask({ scores, normalised }: ScoreParts, { dataflow, model }: Analysis): string {
   const output = scores.outputs[0];
   if (!output) return 'none';
-  const path = descendants([output], ancestors(normalised, new Set([output])));
+  const path = new Set(descendants([output], ancestors(normalised, new Set([output]))));
   const kinds = new Set<string>();
   for (const node of path) {
     if (node.is('Where') && isOnPath(node, path, output)) kinds.add('where');
     if (node.is('Add', 'Sub') && isOnPath(node, path, output)) {
       const term = node.inputs.find(
-        (value) => value && value !== output && !path.includes(value.producer as Node),
+        (value) => value && value !== output && !(value.producer && path.has(value.producer)),
       );
       const side = term ?? node.inputs[1];
       if (smallConstant(model, side)?.values.length !== 1) kinds.add(maskTerm(side, dataflow));
@@ -84,8 +84,8 @@ function maskTerm(value: Value | undefined, dataflow: Dataflow): string {
   return value && dataflow.dependsOnData(value) ? 'additive' : 'additive, from shapes alone';
 }
 
-function isOnPath(node: Node, path: readonly Node[], output: Value): boolean {
-  return node.inputs.some((input) => input === output || (input?.producer && path.includes(input.producer)));
+function isOnPath(node: Node, path: ReadonlySet<Node>, output: Value): boolean {
+  return node.inputs.some((input) => input === output || (input?.producer && path.has(input.producer)));
 }
 
 function describePositions({ query, key }: ScoreParts): string {
@@ -112,10 +112,12 @@ function isFed(value: Value): boolean {
 
 /** The graph input behind a value, through layout, casts and quantization only. */
 function fedName(value: Value): string | undefined {
-  const node = value.producer;
-  if (!node) return value.isInput ? value.name : undefined;
-  const moves = node.is('Cast', 'Identity', 'Reshape', 'Transpose', 'Unsqueeze', 'Squeeze', 'Slice');
-  if (!moves && !isQuantize(node) && !isDequantize(node)) return undefined;
-  const [first] = dataInputs(node);
-  return first && fedName(first);
+  let at = value;
+  for (let node = at.producer; node; node = at.producer) {
+    const moves = node.is('Cast', 'Identity', 'Reshape', 'Transpose', 'Unsqueeze', 'Squeeze', 'Slice');
+    const [first] = dataInputs(node);
+    if (!first || (!moves && !isQuantize(node) && !isDequantize(node))) return undefined;
+    at = first;
+  }
+  return at.isInput ? at.name : undefined;
 }

@@ -4,6 +4,7 @@ import { errors } from '../errors';
 import { type Model, save } from '../ir';
 import { printText } from '../ir/text';
 import { memoryBytes, writeFiles } from '../onnx';
+import { printableLines } from '../report/printable';
 import type { RewriteJob } from './job';
 import type { Ui } from './serve';
 
@@ -31,7 +32,8 @@ export function dumper(
   if (wanted.length === 0) return undefined;
   return (pass, model) => {
     if (!wanted.includes(pass)) return;
-    const text = `# diffx: after pass ${pass}\n${printText(save(model), { maxElements: MOST_ELEMENTS })}`;
+    const printed = printText(save(model), { maxElements: MOST_ELEMENTS });
+    const text = printableLines(`# diffx: after pass ${pass}\n${printed}`);
     if (dumpFolder === undefined) {
       ui.dump(text);
       return;

@@ -2,7 +2,8 @@ import { isatty } from 'node:tty';
 import { errors } from '../errors';
 import { reasonOf } from '../onnx/file-errors';
 import { SCHEMA_VERSION } from '../report/documents';
-import { COLOUR, PLAIN, printable, type Style } from '../report/text';
+import { printable, printableJson, printableLines, printableStyled } from '../report/printable';
+import { COLOUR, PLAIN, type Style } from '../report/text';
 import type { CommonOptions } from './commands/options';
 import type { JobResult, Look, PlainError } from './job';
 
@@ -38,12 +39,13 @@ export class Output {
   }
 
   dump(text: string): void {
-    write('stderr', text);
+    write('stderr', printableLines(text));
   }
 
   result({ document, text, outputTaken, error }: JobResult): void {
     if (this.options.json) this.#json(error ? { ...document, error: shown(error) } : document);
-    else if (!this.options.quiet) write(outputTaken ? 'stderr' : 'stdout', `${text.join('\n')}\n`);
+    else if (!this.options.quiet)
+      write(outputTaken ? 'stderr' : 'stdout', `${text.map(printableStyled).join('\n')}\n`);
     if (error) this.#lines(error);
   }
 
@@ -59,13 +61,13 @@ export class Output {
       ...document,
       warnings: this.#warnings,
     };
-    write('stdout', `${JSON.stringify(whole, null, 2)}\n`);
+    write('stdout', `${printableJson(JSON.stringify(whole, null, 2))}\n`);
   }
 
   #lines({ message, remedy, stack }: PlainError): void {
     const lines = [`${this.#style.red('error:')} ${printable(message)}`];
     if (remedy !== '') lines.push(`${this.#style.bold('hint:')} ${printable(remedy)}`);
-    if (this.options.debug && stack !== undefined) lines.push(stack);
+    if (this.options.debug && stack !== undefined) lines.push(printableLines(stack));
     write('stderr', `${lines.join('\n')}\n`);
   }
 }

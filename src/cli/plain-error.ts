@@ -1,4 +1,5 @@
 import { DiffxError, errors } from '../errors';
+import { shortage } from '../onnx/file-errors';
 import type { PlainError } from './job';
 
 /** Any error as plain data; what is no DiffxError is a bug of ours. */
@@ -13,5 +14,7 @@ function unforeseen(error: unknown): DiffxError {
   // What asks for the working directory is anywhere: node's own resolution of paths does.
   if ((error as NodeJS.ErrnoException | undefined)?.syscall === 'uv_cwd')
     return errors.unreadable('.', 'the working directory does not exist any more');
+  const short = shortage(error, 'diffx');
+  if (short) return short;
   return errors.internal(error instanceof Error ? error.message : String(error));
 }

@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { TEMPORARY } from '../onnx/owner';
+import { printable } from '../report/printable';
 
 /** Nothing is shown for work that is done sooner. */
 const SILENCE = 1000;
@@ -24,7 +25,7 @@ export class Progress {
   }
 
   phase(text: string): void {
-    this.#phase = text;
+    this.#phase = printable(text);
   }
 
   /** Where the writer's temporary file grows. */

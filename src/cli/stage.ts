@@ -15,16 +15,20 @@ export class Stage {
   readonly path: string;
   readonly #folder: string;
 
-  constructor(readonly target: string) {
+  /** @param shown what errors and reports call the target, which may not be a file that anybody named */
+  constructor(
+    readonly target: string,
+    readonly shown: string = target,
+  ) {
     const parent = path.dirname(target);
-    this.#folder = uninterrupted(() => writing(target, () => fs.mkdtempSync(path.join(parent, TEMPORARY))));
+    this.#folder = uninterrupted(() => writing(shown, () => fs.mkdtempSync(path.join(parent, TEMPORARY))));
     this.path = path.join(this.#folder, path.basename(target));
   }
 
   /** Does something with the staged path; errors name the target instead. */
-  try<T>(step: (path: string) => T): T {
+  async try<T>(step: (path: string) => T | Promise<T>): Promise<T> {
     try {
-      return step(this.path);
+      return await step(this.path);
     } catch (error) {
       throw this.#named(error);
     }
@@ -32,11 +36,24 @@ export class Stage {
 
   #named(error: unknown): unknown {
     if (!(error instanceof DiffxError)) return error;
-    const message = error.message.replaceAll(this.path, this.target);
-    return new DiffxError(error.code, error.exitCode, message, error.remedy, {
-      cause: error,
-      reasons: error.reasons,
-    });
+    const { code, exitCode, message, remedy, reasons } = error;
+    return new DiffxError(code, exitCode, this.#text(message), this.#text(remedy), { cause: error, reasons });
+  }
+
+  #text(text: string): string {
+    return text.replaceAll(this.path, this.shown).replaceAll(this.#folder, path.dirname(this.shown));
+  }
+
+  /** What a step has found out about the staged files, with the names that people know. */
+  named<T>(found: T): T {
+    const rename = (value: unknown): unknown => {
+      if (typeof value === 'string') return this.#text(value);
+      if (Array.isArray(value)) return value.map(rename);
+      if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+        return value;
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, rename(each)]));
+    };
+    return rename(found) as T;
   }
 
   /**

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, type YAMLParseError } from 'yaml';
-import { errors } from '../errors';
-import { reasonOf } from '../onnx/file-errors';
+import { DiffxError, errors } from '../errors';
+import { isTooDeep, reasonOf } from '../onnx/file-errors';
 import { issueText } from './issues';
 import { CONVERTER_KEY_NAMES, CONVERTER_SWITCHES, KEYS, type Kind, SCHEMAS, type Settings } from './schema';
 import { misspelt } from './suggest';
@@ -38,7 +38,7 @@ export function readConfig(file: string, kind: Kind): ConfigFile {
   const text = readText(file);
   if (file.endsWith('.json')) checkJson(file, text);
   const lines = new LineCounter();
-  const document = parseYaml(text, lines);
+  const document = parsed(file, text, lines);
   const [error] = document.errors;
   if (error) throw errors.configSyntax(`${file}:${error.linePos?.[0].line ?? 1}`, problemOf(error));
   const { contents } = document;
@@ -49,6 +49,16 @@ export function readConfig(file: string, kind: Kind): ConfigFile {
   const values = withSwitches(withoutNulls(valuesOf(document, file)));
   refuseMisspelt(values, kind, place);
   return { path: file, kind, text, document, settings: checked(values, kind, place) };
+}
+
+/** The YAML reader calls itself for what lies in one another. */
+function parsed(file: string, text: string, lines: LineCounter): Document.Parsed {
+  try {
+    return parseYaml(text, lines);
+  } catch (error) {
+    if (isTooDeep(error)) throw errors.configSyntax(file, 'its values lie too deep in one another');
+    throw error;
+  }
 }
 
 /** What the reader says of a mistake, without the place and the lines around it. */
@@ -66,10 +76,16 @@ function valuesOf(document: Document, file: string): Values {
   }
 }
 
+/** Far more than settings and their comments take; a checkpoint that was named by mistake is larger. */
+const LARGEST_FILE = 1 << 20;
+
 function readText(file: string): string {
   try {
+    const { size } = fs.statSync(file);
+    if (size > LARGEST_FILE) throw errors.configTooLarge(file, size, LARGEST_FILE);
     return fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
+    if (error instanceof DiffxError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw errors.configNotFound(file);
     throw errors.unreadable(file, reasonOf(error));

@@ -2,6 +2,7 @@ import type { GraphProto, NodeProto, TensorProto, TypeProto } from '../onnx';
 import type { Model } from './model';
 import { Node } from './node';
 import { NodeOrder } from './node-order';
+import { pushAll } from './push-all';
 import { Value } from './value';
 
 /** What a new node is made from. Outputs are named by the caller, who mints the names. */
@@ -15,9 +16,11 @@ export class Graph {
   readonly nodes: Node[] = [];
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
+  /** How many of the outputs each value is. */
+  readonly #given = new Map<Value, number>();
   /** Values defined in this scope, by name. */
   readonly values = new Map<string, Value>();
-  readonly #order = new NodeOrder();
+  #order = new NodeOrder();
 
   constructor(
     readonly model: Model,
@@ -70,19 +73,33 @@ export class Graph {
   /** Adds an output behind the others. */
   addOutput(value: Value): void {
     this.outputs.push(value);
+    this.#count(value, 1);
     this.model.journal.record(() => {
-      this.outputs.splice(this.outputs.lastIndexOf(value), 1);
+      this.outputs.pop();
+      this.#count(value, -1);
     });
+  }
+
+  #count(output: Value, more: number): void {
+    this.#given.set(output, (this.#given.get(output) ?? 0) + more);
+  }
+
+  /** True if a value is one of the outputs. */
+  gives(value: Value): boolean {
+    return (this.#given.get(value) ?? 0) > 0;
   }
 
   /** Replaces one output of the scope; its name must be kept by the caller where callers see it. */
   setOutput(index: number, value: Value): void {
     const old = this.outputs[index];
     if (!old) throw new Error(`graph ${this.label} has no output ${index}`);
-    this.outputs[index] = value;
-    this.model.journal.record(() => {
-      this.outputs[index] = old;
-    });
+    const set = (from: Value, to: Value) => {
+      this.outputs[index] = to;
+      this.#count(from, -1);
+      this.#count(to, 1);
+    };
+    set(old, value);
+    this.model.journal.record(() => set(value, old));
   }
 
   /** Where a node stands among the nodes; -1 if it is not one of them. */
@@ -101,11 +118,56 @@ export class Graph {
     if (at < 0) throw new Error(`node ${anchor?.label} is not in graph ${this.label}`);
     const made = specs.map((spec) => this.#make(spec));
     this.#order.insert(this.nodes, at, made);
-    this.nodes.splice(at, 0, ...made);
+    if (at === this.nodes.length) pushAll(this.nodes, made);
+    else this.nodes.splice(at, 0, ...made);
     this.model.journal.record(() => {
       for (const node of made) this.nodes.splice(this.indexOf(node), 1);
     });
     return made;
+  }
+
+  /**
+   * Puts new nodes in the place of some, and of those that came in their place, all in one go: what it costs does not
+   * depend on where they stand.
+   * @param replace makes what stands for a node, which gives its outputs up before; undefined keeps the node
+   */
+  replaceNodes(
+    replace: (node: Node, make: (spec: NodeSpec) => Node) => (() => readonly Node[]) | undefined,
+  ): void {
+    const kept: Node[] = [];
+    const open = [...this.nodes].reverse();
+    for (let node = open.pop(); node; node = open.pop()) {
+      const stand = replace(node, (spec) => this.#make(spec));
+      if (!stand) {
+        kept.push(node);
+        continue;
+      }
+      this.#release(node);
+      pushAll(open, [...stand()].reverse());
+    }
+    this.#setNodes(kept);
+  }
+
+  #release(node: Node): void {
+    node.disconnect();
+    for (const value of node.outputs) if (value) value.producer = undefined;
+    this.model.journal.record(() => {
+      node.outputs.forEach((value, index) => {
+        if (value) Object.assign(value, { producer: node, outputIndex: index });
+      });
+      node.reconnect();
+    });
+  }
+
+  #setNodes(nodes: readonly Node[]): void {
+    const set = (next: readonly Node[]) => {
+      this.nodes.length = 0;
+      pushAll(this.nodes, next);
+      this.#order = new NodeOrder();
+    };
+    const old = [...this.nodes];
+    set(nodes);
+    this.model.journal.record(() => set(old));
   }
 
   #make(spec: NodeSpec): Node {

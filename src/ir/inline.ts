@@ -1,6 +1,6 @@
 import { errors } from '../errors';
 import { type AttributeProto, derive, type FunctionProto, type GraphProto, type NodeProto } from '../onnx';
-import type { Graph } from './graph';
+import type { Graph, NodeSpec } from './graph';
 import { loadBodies } from './load';
 import type { LocalFunction, Model } from './model';
 import { canonicalDomain, type Node } from './node';
@@ -33,79 +33,118 @@ export function filledAttribute(
   return given ? [derive(given, { name: name ?? '' })] : [];
 }
 
-/** The functions behind the calls that an inlined node came from, outermost first. */
-export type Origins = ReadonlyMap<Node, readonly LocalFunction[]>;
+/** A call that was inlined, and the one in whose function it stood. */
+export interface Origin {
+  readonly fn: LocalFunction;
+  readonly outer: Origin | undefined;
+}
+
+/** The call that each inlined node came from. */
+export type Origins = ReadonlyMap<Node, Origin>;
 
 /** Functions that call functions double with every level: more nodes than these have no model that was meant. */
 const MOST_NODES = 1 << 18;
 
+/** Bodies inside one another; protobuf's own decoders read no file that has more. */
+const DEEPEST_BODY = 32;
+
 /**
  * Inlines every call of the functions wanted, in the main graph and its bodies; calls inside them too. Functions that
  * nobody calls any more are taken out.
- * @throws invalidGraph for functions that call themselves, or come to more nodes than any model has
+ * @throws invalidGraph for functions that call themselves, or come to more nodes or deeper bodies than any model has
  */
 export function inlineFunctions(model: Model, isWanted: (fn: LocalFunction) => boolean): Origins {
   const wanted = new Map(
     model.functions.filter(isWanted).map((fn) => [keyOfFunction(fn.proto), fn] as const),
   );
-  const origins = new Map<Node, readonly LocalFunction[]>();
+  const origins = new Map<Node, Origin>();
   refuseEndless(model, wanted);
-  const visit = (graph: Graph) => {
-    for (let at = 0; at < graph.nodes.length; ) {
-      const node = graph.nodes[at];
-      const fn = node && wanted.get(functionKey(node.domain, node.opType, node.overload));
-      if (node && fn) {
-        const chain = [...(origins.get(node) ?? []), fn];
-        for (const made of inlineCall(graph, node, fn)) origins.set(made, chain);
-      } else {
-        for (const body of node?.bodies.values() ?? []) visit(body);
-        at++;
-      }
+  const visit = (graph: Graph, depth: number) => {
+    if (depth > DEEPEST_BODY) {
+      const reason = `bodies lie more than ${DEEPEST_BODY} deep in one another where functions are called`;
+      throw errors.invalidGraph(model.file.path, reason);
     }
+    graph.replaceNodes((node, make) => {
+      const fn = wanted.get(functionKey(node.domain, node.opType, node.overload));
+      if (!fn) {
+        for (const body of node.bodies.values()) visit(body, depth + 1);
+        return undefined;
+      }
+      return () => {
+        const made = inlineCall(graph, node, fn, make);
+        const origin = { fn, outer: origins.get(node) };
+        for (const each of made) origins.set(each, origin);
+        return made;
+      };
+    });
   };
-  visit(model.graph);
+  visit(model.graph, 0);
   removeUncalled(model, new Set(wanted.values()));
   return origins;
 }
 
-/** Counts, before anything is inlined, what all calls come to. */
+/** What the body of a function comes to: nodes of its own, and calls. */
+interface Content {
+  readonly own: number;
+  readonly calls: readonly LocalFunction[];
+}
+
+/** Counts, before anything is inlined, what all calls come to. Without recursion: functions call one another as deep as they like. */
 function refuseEndless(model: Model, wanted: ReadonlyMap<string, LocalFunction>): void {
-  const sizes = new Map<LocalFunction, number | undefined>();
   const invalid = (reason: string) => errors.invalidGraph(model.file.path, reason);
-  const nodesOf = (graph: Graph): number => {
-    let all = 0;
+  const contentOf = (graph: Graph): Content => {
+    let own = 0;
+    const calls: LocalFunction[] = [];
     for (const scope of graph.scopes()) {
       for (const { domain, opType, overload } of scope.nodes) {
         const fn = wanted.get(functionKey(domain, opType, overload));
-        all += fn ? sizeOf(fn) : 1;
+        if (fn) calls.push(fn);
+        else own++;
       }
     }
-    return all;
+    return { own, calls };
   };
-  const sizeOf = (fn: LocalFunction): number => {
-    const known = sizes.get(fn);
-    if (known !== undefined) return known;
-    // Open until it is known.
-    if (sizes.has(fn)) throw invalid(`${fn.body.label} calls itself`);
-    sizes.set(fn, undefined);
-    const size = nodesOf(fn.body);
-    sizes.set(fn, size);
-    return size;
-  };
-  if (nodesOf(model.graph) > MOST_NODES) throw invalid(`its functions come to more than ${MOST_NODES} nodes`);
+  const sizes = new Map<LocalFunction, number>();
+  const contents = new Map<LocalFunction, Content>();
+  const main = contentOf(model.graph);
+  const open = [...main.calls];
+  for (let fn = open.at(-1); fn; fn = open.at(-1)) {
+    const known = contents.get(fn);
+    if (sizes.has(fn)) {
+      open.pop();
+    } else if (known) {
+      sizes.set(fn, sizeOf(known, sizes));
+      open.pop();
+    } else {
+      const content = contentOf(fn.body);
+      contents.set(fn, content);
+      for (const inner of new Set(content.calls)) {
+        // Open until its size is known.
+        if (contents.has(inner) && !sizes.has(inner)) throw invalid(`${inner.body.label} calls itself`);
+        if (!sizes.has(inner)) open.push(inner);
+      }
+    }
+  }
+  if (sizeOf(main, sizes) > MOST_NODES) throw invalid(`its functions come to more than ${MOST_NODES} nodes`);
+}
+
+/** A call that comes to nothing is worth one node: it takes its time as well. */
+function sizeOf({ own, calls }: Content, sizes: ReadonlyMap<LocalFunction, number>): number {
+  return calls.reduce((all, fn) => all + Math.max(1, sizes.get(fn) ?? 0), own);
 }
 
 function removeUncalled(model: Model, inlined: ReadonlySet<LocalFunction>): void {
+  const byKey = new Map(model.functions.map((fn) => [keyOfFunction(fn.proto), fn]));
   const called = new Set<string>();
   const open = [...model.functions.filter((fn) => !inlined.has(fn))];
   for (let fn = open.pop(); fn; fn = open.pop()) {
     for (const key of callsIn(fn)) {
-      const other = model.functions.find(({ proto }) => keyOfFunction(proto) === key);
+      const other = byKey.get(key);
       if (other && !called.has(key)) open.push(other);
       called.add(key);
     }
   }
-  for (const fn of inlined) if (!called.has(keyOfFunction(fn.proto))) model.removeFunction(fn);
+  model.removeFunctions(new Set([...inlined].filter((fn) => !called.has(keyOfFunction(fn.proto)))));
 }
 
 /** Keys of the operators that a function uses, functions among them. */
@@ -116,13 +155,18 @@ export function callsIn({ body }: LocalFunction): Set<string> {
   return keys;
 }
 
-function inlineCall(graph: Graph, call: Node, { proto, body }: LocalFunction): Node[] {
+/** What stands for a call: whoever reads an output of it, or passes it on, does not notice. */
+function inlineCall(
+  graph: Graph,
+  call: Node,
+  { proto, body }: LocalFunction,
+  make: (spec: NodeSpec) => Node,
+): Node[] {
   importDomains(graph.model, proto, body);
   const copy = new BodyCopy(graph, call, proto);
   const made: Node[] = [];
   const insert = (node: NodeProto, inputs: (Value | undefined)[]) => {
-    const [inserted] = graph.insertBefore(call, [{ proto: node, inputs }]);
-    if (!inserted) throw new Error(`${call.label}: nothing inserted`);
+    const inserted = make({ proto: node, inputs });
     loadBodies(inserted);
     made.push(inserted);
     return inserted;
@@ -133,20 +177,15 @@ function inlineCall(graph: Graph, call: Node, { proto, body }: LocalFunction): N
       const value = inserted.outputs[index];
       if (!formal || !value) return;
       copy.values.set(formal.name, value);
-      graph.setType(value, formal.type);
+      if (!value.type) graph.setType(value, formal.type);
     });
   }
-  const given = new Set<Value>(call.inputs.flatMap((input) => input ?? []));
+  // An input that is passed on, or an output that is given twice.
   proto.output.forEach((name, index) => {
     const old = call.outputs[index];
-    let value = copy.values.get(name);
-    if (!old || !value) return;
-    if (given.has(value)) [value] = insert(copy.identity(), [value]).outputs;
-    if (!value) return;
-    given.add(value);
-    replace(graph, old, value);
+    const value = copy.values.get(name);
+    if (old && value && !old.producer) insert(copy.identity(old.name), [value]);
   });
-  graph.remove(call);
   return made;
 }
 
@@ -159,28 +198,27 @@ function importDomains(model: Model, { opsetImport }: FunctionProto, body: Graph
   }
 }
 
-/** Puts a value in the place of another one, under its name. */
-function replace(graph: Graph, old: Value, next: Value): void {
-  const { name, type } = old;
-  graph.redirect(old, next);
-  graph.outputs.forEach((output, index) => {
-    if (output === old) graph.setOutput(index, next);
-  });
-  graph.rename(old, graph.model.names.mint(`${name}/call`));
-  graph.rename(next, name);
-  if (type) graph.setType(next, type);
-}
+/** Names grow with every call inside another one: of a longer one, its beginning. */
+const LONGEST_PREFIX = 512;
 
 /** The nodes of a function as one call of it has them. */
 class BodyCopy {
   /** What stands for the names of the body. */
   readonly values = new Map<string, Value | undefined>();
+  /** What the outputs of the call are called, by their names in the body. */
+  readonly #given = new Map<string, string>();
+  readonly #prefix: string;
 
   constructor(
     readonly graph: Graph,
     readonly call: Node,
     readonly proto: FunctionProto,
   ) {
+    this.#prefix = call.label.slice(0, LONGEST_PREFIX);
+    proto.output.forEach((name, index) => {
+      const output = call.outputs[index];
+      if (output && !this.#given.has(name)) this.#given.set(name, output.name);
+    });
     proto.input.forEach((name, index) => {
       this.values.set(name, call.inputs[index]);
     });
@@ -195,19 +233,19 @@ class BodyCopy {
     return derive(node, {
       name: this.#mint(node.name || node.opType || ''),
       input: [],
-      output: node.output.map((name) => (name === '' ? '' : this.#mint(name))),
+      output: node.output.map((name) => (name === '' ? '' : (this.#given.get(name) ?? this.#mint(name)))),
       attribute: this.#attributes(node.attribute, new Map()),
     });
   }
 
-  identity(): NodeProto {
+  identity(given: string): NodeProto {
     const name = this.#mint('Identity');
-    const output = [this.#mint('passed')];
+    const output = [given];
     return { opType: 'Identity', name, input: [], output, attribute: [], metadataProps: [] };
   }
 
   #mint(name: string): string {
-    return this.graph.model.names.mint(`${this.call.label}/${name}`);
+    return this.graph.model.names.mint(`${this.#prefix}/${name}`);
   }
 
   #attributes(

@@ -48,7 +48,7 @@ function loadGraph(
     (graph.values.get(name) ?? graph.define(name)).sparse = true;
   }
   loadNodes(graph, proto.node, [...proto.valueInfo, ...proto.output]);
-  for (const output of proto.output) graph.outputs.push(resolve(graph, output.name ?? '', 'an output'));
+  for (const output of proto.output) graph.addOutput(resolve(graph, output.name ?? '', 'an output'));
   return graph;
 }
 
@@ -68,7 +68,7 @@ function loadFunction(model: Model, proto: FunctionProto): Graph {
     graph.inputs.push(value);
   }
   loadNodes(graph, proto.node, proto.valueInfo);
-  for (const name of proto.output) graph.outputs.push(resolve(graph, name, 'an output'));
+  for (const name of proto.output) graph.addOutput(resolve(graph, name, 'an output'));
   return graph;
 }
 

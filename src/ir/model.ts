@@ -3,6 +3,7 @@ import type { Graph } from './graph';
 import { Journal } from './journal';
 import { Names } from './names';
 import { canonicalDomain } from './node';
+import { pushAll } from './push-all';
 import type { Value } from './value';
 
 /** A local function: its message and its body as a graph. */
@@ -84,13 +85,15 @@ export class Model {
     });
   }
 
-  /** Takes a local function out that nobody calls. */
-  removeFunction(fn: LocalFunction): void {
-    const at = this.functions.indexOf(fn);
-    this.functions.splice(at, 1);
-    this.journal.record(() => {
-      this.functions.splice(at, 0, fn);
-    });
+  /** Takes local functions out that nobody calls. */
+  removeFunctions(gone: ReadonlySet<LocalFunction>): void {
+    const old = [...this.functions];
+    const set = (functions: readonly LocalFunction[]) => {
+      this.functions.length = 0;
+      pushAll(this.functions, functions);
+    };
+    set(old.filter((fn) => !gone.has(fn)));
+    this.journal.record(() => set(old));
   }
 
   /** Sets a metadata entry. */

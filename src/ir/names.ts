@@ -3,6 +3,8 @@ import type { Journal } from './journal';
 /** Mints names that no value, node, parameter or function of a model has yet. */
 export class Names {
   readonly #taken = new Set<string>();
+  /** The last number that was given to a name, so that nobody counts from the beginning. */
+  readonly #last = new Map<string, number>();
 
   constructor(private readonly journal: Journal) {}
 
@@ -21,8 +23,18 @@ export class Names {
 
   /** The wished name if it is free, else the wished name with the lowest free number behind it. */
   mint(wish: string): string {
-    let name = wish;
-    for (let n = 1; this.#taken.has(name); n++) name = `${wish}_${n}`;
+    if (!this.#taken.has(wish)) {
+      this.reserve(wish);
+      return wish;
+    }
+    const before = this.#last.get(wish) ?? 0;
+    let n = before + 1;
+    while (this.#taken.has(`${wish}_${n}`)) n++;
+    this.#last.set(wish, n);
+    this.journal.record(() => {
+      this.#last.set(wish, before);
+    });
+    const name = `${wish}_${n}`;
     this.reserve(name);
     return name;
   }

@@ -1,6 +1,7 @@
 import { errors } from '../errors';
 import type { Graph } from './graph';
 import type { Node } from './node';
+import { pushAll } from './push-all';
 import type { Value } from './value';
 
 /** The values a node needs: its inputs, and what its bodies take from the scopes around them. */
@@ -58,5 +59,6 @@ export function sortNodes(graph: Graph): void {
       }
     }
   }
-  graph.nodes.splice(0, graph.nodes.length, ...sorted);
+  graph.nodes.length = 0;
+  pushAll(graph.nodes, sorted);
 }

@@ -39,7 +39,7 @@ export class Value {
 
   /** True if it is one of the outputs of its scope. */
   get isOutput(): boolean {
-    return this.scope.outputs.includes(this);
+    return this.scope.gives(this);
   }
 
   /** The nodes that read it, each once. */

@@ -1,4 +1,5 @@
 import { runJob } from '../cli/run-job';
+import { printable } from '../report/printable';
 import { verificationText } from '../report/verification-text';
 import type { VerifyReport } from '../verify/report';
 import type { Requirement } from '../verify/requirement';
@@ -43,12 +44,13 @@ export async function verification(
     { width: undefined, colour: false },
     { phase: silent, warning: silent, dump: silent, folder: silent },
   );
-  if (outcome.kind === 'failure') throw new Error(`${outcome.error.message}\n${outcome.error.remedy}`);
+  if (outcome.kind === 'failure')
+    throw new Error(`${printable(outcome.error.message)}\n${printable(outcome.error.remedy)}`);
   return outcome.result.document as VerifyReport;
 }
 
 function told(report: VerifyReport, verdict: string): () => string {
-  return () => [verdict, '', ...verificationText(report)].join('\n');
+  return () => [printable(verdict), '', ...verificationText(report)].join('\n');
 }
 
 function paths(matcher: string, rewritten: unknown, original: unknown): [string, string] {

@@ -30,6 +30,7 @@ export type ReasonCode =
   | 'cache'
   | 'control-flow'
   | 'operator-form'
+  | 'too-large'
   | 'no-recogniser';
 
 export type Outcome<T> =

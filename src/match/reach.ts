@@ -7,7 +7,7 @@ import {
   isShapeReader,
   type Shapes,
 } from '../analyse';
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import { fail } from './outcome';
 import { describeProjection, isProjection, type Projection } from './projection';
 
@@ -51,7 +51,7 @@ export function reachProjections(
     if (node.is('Softmax'))
       fail('no-projection', node, 'a linear layer before the scores', `${node.operator} '${node.label}'`);
     if (node.bodies.size > 0) fail('control-flow', node, 'operators without bodies', node.operator);
-    open.push(...dataInputs(node).reverse());
+    pushAll(open, dataInputs(node).reverse());
   }
   return { projections, fed };
 }

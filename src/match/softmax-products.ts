@@ -3,6 +3,7 @@ import {
   activationProduct,
   ancestors,
   dataInputs,
+  descendants,
   followViews,
   inOrder,
   isDequantize,
@@ -14,7 +15,7 @@ import {
   type SoftmaxForm,
   type View,
 } from '../analyse';
-import type { Node, Value } from '../ir';
+import { type Node, pushAll, type Value } from '../ir';
 import type { Analysis } from './context';
 import { fedInput } from './fed-keys';
 import { type JoinedProducts, joinedProducts } from './joined-products';
@@ -45,9 +46,13 @@ function findValueProduct({ node: softmax }: SoftmaxForm, analysis: Analysis): V
     for (const { node } of value.uses) {
       if (activationProduct(node, dataflow)) found.push({ product: node, probabilities: value });
       else if (isElementwiseOrLayout(node))
-        open.push(...node.outputs.filter((output) => output !== undefined));
+        pushAll(
+          open,
+          node.outputs.filter((output) => output !== undefined),
+        );
     }
   }
+  analysis.spend(seen.size, softmax);
   if (found.length === 0 && start) {
     const mixed = productsAheadOfMixes(start, dataflow, shapes);
     found = mixed.map(({ product, operand }) => ({ product, probabilities: operand }));
@@ -88,7 +93,7 @@ export interface WeighedValues extends ValueProduct {
 export function findWeighedValues(form: SoftmaxForm, analysis: Analysis): WeighedValues {
   const single = attempt(() => {
     const end = findValueProduct(form, analysis);
-    refuseEscapes(form, end.probabilities);
+    refuseEscapes(form, end.probabilities, analysis);
     return { ...end, map: end.probabilities, joined: undefined };
   });
   const [map] = form.node.outputs;
@@ -175,6 +180,9 @@ function isElementwiseOrLayout(node: Node): boolean {
   return standard || isQuantize(node) || isDequantize(node);
 }
 
+/** What it takes to follow axes through a value, beside just looking at it. */
+const LAYOUT_COST = 8;
+
 export interface ScoreProduct {
   readonly scores: Node;
   readonly layout: ScoreLayout;
@@ -189,8 +197,9 @@ export interface ScoreProduct {
 export function findScoreProducts(
   { node: softmax, input }: SoftmaxForm,
   { probabilities, layout: summing }: ValueProduct,
-  { shapes, dataflow }: Analysis,
+  analysis: Analysis,
 ): [ScoreProduct, ...ScoreProduct[]] {
+  const { shapes, dataflow } = analysis;
   const products: { node: Node; operands: Value[] }[] = [];
   const seen = new Set<Value>();
   const open = [input];
@@ -200,9 +209,11 @@ export function findScoreProducts(
     if (!node || isProjection(node, dataflow, shapes)) continue;
     const pair = activationProduct(node, dataflow);
     if (pair) products.push({ node, operands: [pair.left, pair.right] });
-    else if (dataflow.dependsOnData(value)) open.push(...dataInputs(node));
+    else if (dataflow.dependsOnData(value)) pushAll(open, dataInputs(node));
   }
+  analysis.spend(seen.size, softmax);
   const layoutOf = (node: Node) => {
+    analysis.spend(LAYOUT_COST * seen.size, softmax);
     const layouts = scoreLayouts(node, shapes);
     const arrives = layouts.map(({ keyAxis }) =>
       arrivesAt(node, keyAxis, probabilities, summing.keyAxis, shapes),
@@ -216,6 +227,7 @@ export function findScoreProducts(
   // Keys of another run stand in for a linear layer where no product has two of them.
   const hasFedKeys = (node: Node) => {
     const { inputs } = node;
+    if (!inputs.some((input) => input && isLayer(input))) return false;
     const found = layoutOf(node);
     const [query, key] = found ? [inputs[found.queryIndex], inputs[found.keyIndex]] : [];
     return query && key && isLayer(query) && !isLayer(key) && fedInput(key, dataflow) !== undefined;
@@ -271,11 +283,18 @@ export function arrivesAt(
 }
 
 /** What stands between the softmax and the final probabilities must not be seen by anyone else. */
-function refuseEscapes({ node: softmax, input }: SoftmaxForm, probabilities: Value): void {
-  const chain = new Set(ancestors(probabilities, new Set([input])));
-  for (const node of chain) {
+function refuseEscapes(
+  { node: softmax, input }: SoftmaxForm,
+  probabilities: Value,
+  analysis: Analysis,
+): void {
+  const nodes = ancestors(probabilities, new Set([input]));
+  analysis.spend(nodes.length, softmax);
+  const chain = new Set(nodes);
+  const given = softmax.outputs.flatMap((output) => output ?? []);
+  for (const node of [softmax, ...descendants(given, nodes)]) {
     for (const value of node.outputs) {
-      if (!value || value === probabilities || !comesFrom(value, softmax, input)) continue;
+      if (!value || value === probabilities || value === input) continue;
       const reader = value.readers.find((each) => !chain.has(each) && !isShapeReader(each));
       if (reader || value.isOutput) {
         const who = reader ? `'${reader.label}' reads it` : 'it is an output of the graph';
@@ -283,9 +302,4 @@ function refuseEscapes({ node: softmax, input }: SoftmaxForm, probabilities: Val
       }
     }
   }
-}
-
-function comesFrom(value: Value, softmax: Node, input: Value): boolean {
-  const nodes = new Set(ancestors(value, new Set([input])));
-  return nodes.has(softmax);
 }

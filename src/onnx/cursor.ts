@@ -28,6 +28,17 @@ export class Cursor {
     return this.base + this.reader.pos;
   }
 
+  /** Goes to an offset of the source, forward or back. */
+  seek(position: number): void {
+    const at = position - this.base;
+    if (at >= 0 && at <= this.reader.len) {
+      this.reader.pos = at;
+    } else {
+      this.base = position;
+      this.reader = Reader.create(NOTHING);
+    }
+  }
+
   /** Reads a tag: field number and wire type. */
   tag(): { id: number; wire: number } {
     this.load(LONGEST_NUMBER);

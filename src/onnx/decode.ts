@@ -10,7 +10,7 @@ import { type PackedRun, remember } from './trace';
 
 /** Tensor payloads longer than this are not read with the model. */
 const INLINE_PAYLOAD = 4096;
-/** A message that is stored in two parts is put together in memory: far more than any real one. */
+/** A message that is stored in several parts is put together in memory: far more than any real one. */
 const LARGEST_MERGE = 256 << 20;
 
 /**
@@ -34,10 +34,16 @@ export function decodeSource<N extends MessageName>(type: N, source: Source): Me
 interface Draft {
   readonly spec: MessageSpec;
   readonly fields: Record<string, unknown>;
-  unknown?: ByteRange[];
+  /** What the schema does not know; what lies side by side is one part. */
+  unknown?: Part[];
   packed?: Map<string, PackedRun>;
-  /** Where each single message field lies, to merge it with a second part. */
-  parts?: Map<string, ByteRange>;
+  /** Where the parts of each message that is not repeated lie; they are read when all of them are known. */
+  parts?: Map<FieldSpec, Part[]>;
+}
+
+interface Part {
+  readonly start: number;
+  size: number;
 }
 
 function readMessage(cursor: Cursor, spec: MessageSpec, end: number, depth: number): object {
@@ -51,14 +57,22 @@ function readMessage(cursor: Cursor, spec: MessageSpec, end: number, depth: numb
     const field = spec.byId.get(id);
     if (field === undefined || !readField(cursor, draft, field, wire, end, depth)) {
       cursor.skip(id, wire, end);
-      draft.unknown ??= [];
-      draft.unknown.push(cursor.source.range(at, cursor.position - at));
+      addUnknown(draft, at, cursor.position - at);
     }
     cursor.within(end, 0);
   }
+  readParts(cursor, draft, end, depth + 1);
   const original = cursor.source.range(start, end - start);
-  remember(draft.fields, { original, unknown: draft.unknown, packed: draft.packed });
+  const unknown = draft.unknown?.map((part) => cursor.source.range(part.start, part.size));
+  remember(draft.fields, { original, unknown, packed: draft.packed });
   return draft.fields;
+}
+
+function addUnknown(draft: Draft, start: number, size: number): void {
+  draft.unknown ??= [];
+  const last = draft.unknown.at(-1);
+  if (last && last.start + last.size === start) last.size += size;
+  else draft.unknown.push({ start, size });
 }
 
 /** Reads a field into the draft; false if it has another wire type than the schema says (so it is unknown). */
@@ -82,7 +96,7 @@ function readField(
   }
   const size = cursor.size(end);
   if (field.message === undefined) put(draft, field, readBytes(cursor, field.kind, size, end));
-  else readChild(cursor, draft, field, field.message, size, depth + 1);
+  else readChild(cursor, draft, field, field.message, size, end, depth + 1);
   return true;
 }
 
@@ -95,33 +109,68 @@ function readBytes(cursor: Cursor, kind: Kind, size: number, end: number): strin
   return payload;
 }
 
-/** Reads a message field. A second part of one that is not repeated is merged, as protobuf demands. */
+/** Reads a repeated message, or notes where a part of one lies that is not repeated. */
 function readChild(
   cursor: Cursor,
   draft: Draft,
   field: FieldSpec,
   spec: MessageSpec,
   size: number,
+  end: number,
   depth: number,
 ): void {
-  const part = cursor.source.range(cursor.position, size);
-  const child = readMessage(cursor, spec, cursor.position + size, depth);
-  const first = field.repeated ? undefined : draft.parts?.get(field.name);
-  if (first === undefined || draft.fields[field.name] === undefined) {
-    put(draft, field, child);
-    if (!field.repeated) setPart(draft, field, part);
+  if (field.repeated) {
+    put(draft, field, readMessage(cursor, spec, cursor.position + size, depth));
     return;
   }
-  const both = concatBytes([first, part]);
-  if (both.length > LARGEST_MERGE) throw cursor.malformed(`${field.name} is stored in two parts`);
-  const source = memorySource(both.read(), cursor.source.name);
-  put(draft, field, readMessage(new Cursor(source), spec, both.length, depth));
-  setPart(draft, field, both);
+  const part = { start: cursor.position, size };
+  draft.parts ??= new Map();
+  const parts = draft.parts.get(field);
+  if (parts) parts.push(part);
+  else draft.parts.set(field, [part]);
+  exclude(draft, field);
+  cursor.advance(size, end);
 }
 
-function setPart(draft: Draft, field: FieldSpec, part: ByteRange): void {
-  draft.parts ??= new Map();
-  draft.parts.set(field.name, part);
+/**
+ * Reads the messages that are not repeated. Several parts of one are merged, as protobuf demands: all of them at once,
+ * so that the time that it takes depends on how long they are and not on how many, nor on how deep they lie.
+ */
+function readParts(cursor: Cursor, draft: Draft, end: number, depth: number): void {
+  if (draft.parts === undefined) return;
+  for (const [field, parts] of draft.parts) {
+    const [first, ...others] = parts;
+    if (first === undefined || field.message === undefined) continue;
+    if (others.length === 0) {
+      cursor.seek(first.start);
+      draft.fields[field.name] = readMessage(cursor, field.message, first.start + first.size, depth);
+    } else {
+      draft.fields[field.name] = readMerged(cursor, field, field.message, parts, depth);
+    }
+  }
+  cursor.seek(end);
+}
+
+function readMerged(
+  { source }: Cursor,
+  field: FieldSpec,
+  spec: MessageSpec,
+  parts: readonly Part[],
+  depth: number,
+): object {
+  const whole = concatBytes(parts.map(({ start, size }) => source.range(start, size)));
+  if (whole.length > LARGEST_MERGE)
+    throw new Cursor(source, parts[0]?.start).malformed(`${field.name} is stored in ${parts.length} parts`);
+  const merged = new Cursor(memorySource(whole.read(), source.name));
+  return readMessage(merged, spec, whole.length, depth);
+}
+
+/** Of the fields of which a message has one only, the last one counts. */
+function exclude(draft: Draft, field: FieldSpec): void {
+  for (const other of field.excludes) {
+    delete draft.fields[other];
+    for (const part of draft.parts?.keys() ?? []) if (part.name === other) draft.parts?.delete(part);
+  }
 }
 
 function put(draft: Draft, field: FieldSpec, value: unknown): void {
@@ -129,7 +178,7 @@ function put(draft: Draft, field: FieldSpec, value: unknown): void {
     settle(draft, field).push(value);
     return;
   }
-  for (const other of field.excludes) delete draft.fields[other];
+  exclude(draft, field);
   draft.fields[field.name] = value;
 }
 

@@ -1,5 +1,5 @@
 /** Folders: what is in them, and those for temporary files. */
-import { mkdtempSync, readdirSync, rmdirSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { errors } from '../errors';
@@ -35,6 +35,32 @@ export function removeFolders(inmost: string, first: string): void {
     }
     if (folder === end || folder === path.dirname(folder)) return;
   }
+}
+
+/**
+ * Makes a folder with those around it. One after the other: Node's own way does not end where the file system says that
+ * a folder is not there whose parent is, as under /proc.
+ * @returns the first folder that had to be made; undefined where all were there
+ */
+export function makeFolders(folder: string): string | undefined {
+  const missing: string[] = [];
+  for (let at = path.resolve(folder); !statSync(at, { throwIfNoEntry: false }); at = path.dirname(at)) {
+    missing.push(at);
+    if (at === path.dirname(at)) break;
+  }
+  let first: string | undefined;
+  for (const each of missing.reverse()) {
+    try {
+      mkdirSync(each);
+      first ??= each;
+    } catch (error) {
+      // Somebody else may have made it meanwhile.
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
+      if (first !== undefined) removeFolders(path.dirname(each), first);
+      throw error;
+    }
+  }
+  return first;
 }
 
 /**

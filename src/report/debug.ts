@@ -1,4 +1,5 @@
-import { bytes, digits, PLAIN, plural, printable, type Style } from './text';
+import { printable } from './printable';
+import { bytes, digits, PLAIN, plural, type Style } from './text';
 
 /** A model before or after a rewrite. */
 export interface DebugSide {

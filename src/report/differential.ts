@@ -1,6 +1,6 @@
 import { type Candidate, dataInputs } from '../analyse';
 import { DOMAIN, type RewriteRecord, type RewrittenLayer } from '../attention/record';
-import type { Model, Node, Value } from '../ir';
+import { type Model, type Node, pushAll, type Value } from '../ir';
 import { parameterMetrics, storedNumbers } from '../monitor/parameter-metrics';
 import type { DifferentialByDiffx, DifferentialLayer } from './inspection';
 
@@ -78,7 +78,7 @@ function anchorsOf(model: Model, record: RewriteRecord, anchors: ReadonlySet<Nod
   const seen = new Set<Value>();
   const open: Value[] = [];
   for (const graph of model.scopes()) {
-    for (const node of graph.nodes) if (labels.has(node.label)) open.push(...dataInputs(node));
+    for (const node of graph.nodes) if (labels.has(node.label)) pushAll(open, dataInputs(node));
   }
   for (let value = open.pop(); value; value = open.pop()) {
     if (seen.has(value) || stops.has(value.name)) continue;
@@ -87,7 +87,7 @@ function anchorsOf(model: Model, record: RewriteRecord, anchors: ReadonlySet<Nod
     if (!node) continue;
     if (anchors.has(node)) found.add(node);
     // In front of a function call the own softmax is no candidate any more; what lies behind it is another layer.
-    else if (!node.is('Softmax')) open.push(...dataInputs(node));
+    else if (!node.is('Softmax')) pushAll(open, dataInputs(node));
   }
   return found;
 }

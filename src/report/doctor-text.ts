@@ -1,6 +1,7 @@
 import type { Diagnosis, ProviderState } from '../verify/doctor';
+import { printable } from './printable';
 import type { TableOptions } from './table';
-import { PLAIN, printable } from './text';
+import { PLAIN } from './text';
 
 /** What `diffx doctor` prints for a person. */
 export function doctorText(diagnosis: Diagnosis, { style = PLAIN }: TableOptions = {}): string[] {

@@ -8,8 +8,9 @@ import type {
   Inspection,
   NotUnderstood,
 } from './inspection';
+import { printable } from './printable';
 import { type Column, type TableOptions, table } from './table';
-import { bytes, count, digits, PLAIN, plural, printable } from './text';
+import { bytes, count, digits, PLAIN, plural } from './text';
 
 export interface InspectionTextOptions extends TableOptions {
   /** Also how the parts of each attention were bound. */

@@ -1,7 +1,8 @@
 import { metricName, RUN_METRICS } from '../attention/monitored';
 import type { MonitorReport } from '../monitor/run';
+import { printable } from './printable';
 import { type Column, type TableOptions, table } from './table';
-import { digits, duration, PLAIN, plural, printable } from './text';
+import { digits, duration, PLAIN, plural } from './text';
 
 /** What a run over batches came to, and where it was written. */
 export interface WrittenMonitorReport extends MonitorReport {

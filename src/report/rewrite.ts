@@ -1,8 +1,9 @@
 import type { RecordedOptions } from '../attention/record';
 import type { DifferentialLayer, NotUnderstood } from './inspection';
 import { LAMBDAS, optionsText, PLACE_COLUMNS } from './inspection-text';
+import { printable } from './printable';
 import { type TableOptions, table } from './table';
-import { bytes, count, duration, PLAIN, plural, printable, wroteLine } from './text';
+import { bytes, count, duration, PLAIN, plural, wroteLine } from './text';
 import { type SavedWeights, savedText, type WeightsReport, weightsText } from './weights';
 
 /** What `diffx rewrite` did. Plain data: the JSON of the command holds this, field for field. */

@@ -1,4 +1,5 @@
-import { cutEnd, cutMiddle, PLAIN, printable, type Style, widthOf } from './text';
+import { printable } from './printable';
+import { cutEnd, cutMiddle, PLAIN, type Style, widthOf } from './text';
 
 export interface Column<Row> {
   readonly title: string;

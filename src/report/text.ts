@@ -1,5 +1,7 @@
 /** Text for people: numbers, sizes, cut strings, and colour where a terminal wants it. */
 
+import { printable } from './printable';
+
 /** Bold, faint and colours, or the bare text. */
 export interface Style {
   bold(text: string): string;
@@ -100,12 +102,4 @@ export function wrap(text: string, width = Number.POSITIVE_INFINITY): string[] {
 /** Number of letters, not of UTF-16 units. */
 export function widthOf(text: string): number {
   return [...text].length;
-}
-
-/** Names come from models of strangers: control characters, which a terminal would obey, are shown as their codes. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (control) => {
-    return `\\x${(control.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
-  });
 }

@@ -1,7 +1,8 @@
 import type { TensorComparison } from '../verify/compare';
 import type { Check, VerifyReport } from '../verify/report';
+import { printable } from './printable';
 import { type Column, type TableOptions, table } from './table';
-import { PLAIN, plural, printable, scientific, wrap } from './text';
+import { PLAIN, plural, scientific, wrap } from './text';
 
 /** Findings of one check that are printed; the JSON has all. */
 const MOST_FINDINGS = 5;
@@ -55,7 +56,7 @@ function placementLines({ placements }: VerifyReport): string[] {
     for (const { opType } of fellBack) counts.set(opType, (counts.get(opType) ?? 0) + 1);
     const operators = [...counts].sort((a, b) => b[1] - a[1]).map(([opType, count]) => `${opType} ${count}`);
     const rest = fellBack.length === 0 ? '' : `, ${fellBack.length} on the CPU: ${operators.join(', ')}`;
-    return `${provider}: ${plural(ran, 'node')} ran there${rest}`;
+    return printable(`${provider}: ${plural(ran, 'node')} ran there${rest}`);
   });
 }
 

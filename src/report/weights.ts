@@ -1,5 +1,6 @@
 import type { LoadReport } from '../rewrite/load-weights';
-import { count, PLAIN, plural, printable, type Style } from './text';
+import { printable } from './printable';
+import { count, PLAIN, plural, type Style } from './text';
 
 /** What became of a checkpoint. Plain data, part of the JSON of `diffx rewrite`. */
 export interface WeightsReport extends LoadReport {

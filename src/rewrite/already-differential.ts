@@ -1,7 +1,7 @@
 import { Dataflow, dataInputs, isDequantize, isQuantize } from '../analyse';
 import { DOMAIN, METADATA } from '../attention/record';
 import { errors } from '../errors';
-import type { Graph, Model, Node, Value } from '../ir';
+import { type Graph, type Model, type Node, pushAll, type Value } from '../ir';
 
 /** Refuses models that diffx has rewritten, and models that compute differential attention by themselves. */
 export function refuseDifferential(model: Model): void {
@@ -90,7 +90,7 @@ function softmaxBehind(start: Value | undefined): Value | undefined {
     seen.add(value);
     const node = value.producer;
     if (node?.is('Softmax')) return node.outputs[0];
-    if (node && (node.is('Where', 'Dropout') || movesOrRounds(node))) open.push(...dataInputs(node));
+    if (node && (node.is('Where', 'Dropout') || movesOrRounds(node))) pushAll(open, dataInputs(node));
   }
   return undefined;
 }

@@ -37,10 +37,13 @@ export function applyBetween(builder: Builder, site: LocatedSite, branch: Branch
 
 /** What stands in for a value, whatever layout it went through since. */
 function standIn(value: Value, standIns: ReadonlyMap<Value, Value>): Value | undefined {
-  const found = standIns.get(value);
-  const node = value.producer;
-  const [source] = node?.inputs ?? [];
-  return found ?? (node && isLayout(node) && source ? standIn(source, standIns) : undefined);
+  for (let at: Value | undefined = value; at; ) {
+    const found = standIns.get(at);
+    if (found) return found;
+    const { producer }: Value = at;
+    at = producer && isLayout(producer) ? producer.inputs[0] : undefined;
+  }
+  return undefined;
 }
 
 /** The numbers of the columns of a side, as a vector that broadcasts against them; quantized as the model's are. */

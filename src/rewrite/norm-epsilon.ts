@@ -53,9 +53,7 @@ function writtenOutEpsilon(node: Node, model: Model): number | undefined {
 
 /** The argument of the square root behind Sqrt, Reciprocal(Sqrt), Div(1, Sqrt) or Pow(x, -0.5). */
 function squareRoot(value: Value): Value | undefined {
-  const node = value.producer;
-  if (node?.is('Sqrt')) return node.inputs[0];
-  if (node?.is('Reciprocal')) return node.inputs[0] && squareRoot(node.inputs[0]);
-  if (node?.is('Div')) return node.inputs[1] && squareRoot(node.inputs[1]);
-  return node?.is('Pow') ? node.inputs[0] : undefined;
+  let node = value.producer;
+  while (node?.is('Reciprocal', 'Div')) node = node.inputs[node.is('Div') ? 1 : 0]?.producer;
+  return node?.is('Sqrt', 'Pow') ? node.inputs[0] : undefined;
 }

@@ -77,6 +77,7 @@ export function runRewrite(
     if (found.analysis.candidates.length === 0) throw errors.noAttention(path);
     refuseDifferential(model);
     const chosen = choose(found, options, path);
+    const picked = new Set(chosen);
     if (options.heads === 'split') refuseOddHeads(chosen);
     const before = new Set(checkInvariants(model).map(({ message }) => message));
     const checkpoint = (pass: string) => {
@@ -115,7 +116,7 @@ export function runRewrite(
       found,
       layers: session.layers,
       left: misses,
-      notChosen: found.sites.filter((site) => !chosen.includes(site)),
+      notChosen: found.sites.filter((site) => !picked.has(site)),
       weights,
       ...monitoring,
     };
@@ -128,7 +129,7 @@ function refuseLoose({ initialised, unused }: LoadReport, path: string): void {
 
 function choose(found: Found, { layers }: RewriteOptions, path: string): LocatedSite[] {
   if (!layers) return [...found.sites];
-  const count = Math.max(0, ...found.sites.map(({ depth }) => depth + 1));
+  const count = found.sites.reduce((most, { depth }) => Math.max(most, depth + 1), 0);
   const missing = layers.named.find((depth) => depth >= count);
   if (missing !== undefined && found.misses.length === 0)
     throw errors.noSuchLayer(layers.text, missing, count);
@@ -154,12 +155,13 @@ function completeShownMaps({ halvedMaps, found }: RewriteSession, path: string):
 /** Lowers every site in a transaction of its own; gives those that could not be. */
 function lowerAll(session: RewriteSession, lowerings: readonly Lowering[]): Miss[] {
   const misses: Miss[] = [];
+  const byAnchor = new Map(session.found.analysis.candidates.map((each) => [each.anchor, each]));
   for (const site of session.sites) {
     const lowering = lowerings.find((each) => each.accepts(site, session));
     const reason: Reason | undefined = lowering
       ? tryLowering(site, lowering, session)
       : { code: 'no-recogniser', node: site.anchor, wanted: 'a lowering for these options', found: 'none' };
-    const candidate = session.found.analysis.candidates.find(({ anchor }) => anchor === site.anchor);
+    const candidate = byAnchor.get(site.anchor);
     if (reason && candidate) misses.push({ candidate, recogniser: site.recogniser, reason });
   }
   return misses;

@@ -59,9 +59,12 @@ export class RewriteSession {
   readonly halvedMaps: HalvedMap[] = [];
   readonly #features = new Map<string, FunctionFeatures>();
   readonly #pasts = new Map<Value, { positive: Value; negative: Value }>();
+  readonly #positives = new Map<Value, Value>();
   readonly #doubled = new Map<Value, DoubledKeys>();
   readonly #layerOf = new Map<LocatedSite, number>();
   readonly #second = new Map<Value, Value>();
+  /** How many attentions read each value that gets a second one. */
+  #readers: ReadonlyMap<Value, number> | undefined;
   #mix: Value | undefined;
 
   constructor(
@@ -159,8 +162,8 @@ export class RewriteSession {
    * it saw before. Asked for again (a past that several bodies read), the halves are the same.
    */
   splitInput(source: Value, axis: number, heads: number): { positive: Value; negative: Value } {
-    const known = [...this.#pasts].find(([input, halves]) => input === source || halves.positive === source);
-    if (known) return known[1];
+    const known = this.#pasts.get(this.originalInput(source));
+    if (known) return known;
     const { graph } = this.model;
     const uses = [...source.uses];
     const builder = new Builder(graph, graph.nodes[0], source.name);
@@ -169,15 +172,17 @@ export class RewriteSession {
     graph.setType(source, doubledType(source.type, axis));
     const halves = { positive, negative };
     this.#pasts.set(source, halves);
+    this.#positives.set(positive, source);
     this.model.journal.record(() => {
       this.#pasts.delete(source);
+      this.#positives.delete(positive);
     });
     return halves;
   }
 
   /** The graph input behind a value that may be the positive half of one. */
   originalInput(value: Value): Value {
-    return [...this.#pasts].find(([, halves]) => halves.positive === value)?.[0] ?? value;
+    return this.#positives.get(value) ?? value;
   }
 
   /** Values that hold twice the key heads, as far as bodies hand them on. */
@@ -187,10 +192,17 @@ export class RewriteSession {
 
   /** True for a projection that several attentions read: keys shared by layers, queries of two sets of keys. */
   isShared({ separated }: Branch): boolean {
-    const readers = this.sites.filter((site) =>
-      secondProjections(site, this.options).some(({ branch }) => branch.separated === separated),
-    );
-    return readers.length > 1;
+    this.#readers ??= this.#countReaders();
+    return (this.#readers.get(separated) ?? 0) > 1;
+  }
+
+  #countReaders(): Map<Value, number> {
+    const readers = new Map<Value, number>();
+    for (const site of this.sites) {
+      const read = new Set(secondProjections(site, this.options).map(({ branch }) => branch.separated));
+      for (const value of read) readers.set(value, (readers.get(value) ?? 0) + 1);
+    }
+    return readers;
   }
 
   /** The second projection beside such a one, made the first time it is asked for. */

@@ -116,9 +116,14 @@ type Scope = LayerUnderTest['scope'];
 
 /** The value that holds a weight, behind what stands between it and the projection. */
 function holderOf(value: Value): Value {
-  const node = value.producer;
-  const source = node?.is('Identity', 'Transpose') ? node.inputs[0] : undefined;
-  return source ? holderOf(source) : value;
+  let holder = value;
+  for (
+    let node = holder.producer;
+    node?.is('Identity', 'Transpose') && node.inputs[0];
+    node = holder.producer
+  )
+    holder = node.inputs[0];
+  return holder;
 }
 
 /** Puts the columns back in the opposite order, and what each holds as well: as large as before, whatever the type. */

@@ -1,4 +1,4 @@
-import type { Graph, Node, Value } from '../ir';
+import { type Graph, type Node, pushAll, type Value } from '../ir';
 import type { Bench } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareTensors, type TensorComparison } from './compare';
@@ -91,7 +91,10 @@ function ancestors(graph: Graph, values: readonly Value[]): Set<Node> {
     const node = value.producer;
     if (!node || seen.has(node) || node.graph !== graph) continue;
     seen.add(node);
-    open.push(...node.inputs.flatMap((input) => input ?? []));
+    pushAll(
+      open,
+      node.inputs.flatMap((input) => input ?? []),
+    );
   }
   return seen;
 }

@@ -1,5 +1,5 @@
 import { constantTensor } from '../analyse';
-import type { Model, Value } from '../ir';
+import { type Model, pushAll, type Value } from '../ir';
 import type { FeedInput } from './feeds';
 
 /** Longer sequences are not tried: the float64 reference takes its time. */
@@ -35,7 +35,10 @@ function dependsOn(value: Value, inputs: ReadonlySet<string>): boolean {
     const { producer } = at;
     if (!producer && inputs.has(at.name)) return true;
     if (producer && !producer.is('Shape', 'Size'))
-      open.push(...producer.inputs.flatMap((input) => input ?? []));
+      pushAll(
+        open,
+        producer.inputs.flatMap((input) => input ?? []),
+      );
   }
   return false;
 }

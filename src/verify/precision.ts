@@ -38,8 +38,10 @@ function weightTypes(node: Node): number[] {
 }
 
 function stored(value: Value): ReturnType<typeof constantTensor> {
-  const node = value.producer;
-  return node?.is('Transpose') && node.inputs[0] ? stored(node.inputs[0]) : constantTensor(value);
+  let at = value;
+  for (let node = at.producer; node?.is('Transpose') && node.inputs[0]; node = at.producer)
+    at = node.inputs[0];
+  return constantTensor(at);
 }
 
 /**

@@ -3,13 +3,16 @@
  * components that the other lacks (`model.`, `transformer.`, the wrapper of the exporter).
  */
 export class KeyIndex {
-  readonly #byLast = new Map<string, string[][]>();
+  /** Keys by what is left of them without a prefix. */
+  readonly #byEnd = new Map<string, string[]>();
 
   constructor(keys: Iterable<string>) {
     for (const key of keys) {
-      const parts = key.split('.');
-      const last = parts.at(-1) ?? '';
-      this.#byLast.set(last, [...(this.#byLast.get(last) ?? []), parts]);
+      for (const end of ends(key)) {
+        const known = this.#byEnd.get(end);
+        if (known) known.push(key);
+        else this.#byEnd.set(end, [key]);
+      }
     }
   }
 
@@ -19,23 +22,25 @@ export class KeyIndex {
    * @returns undefined where no key fits, all keys that fit equally well where there are several
    */
   find(name: string): string | readonly string[] | undefined {
-    const wanted = name.split('.');
-    let best: string[] = [];
-    let length = 0;
-    for (const parts of this.#byLast.get(wanted.at(-1) ?? '') ?? []) {
-      const common = commonEnd(wanted, parts);
-      const left = [...wanted.slice(0, -common), ...parts.slice(0, -common)];
-      if (left.some((part) => /\d/.test(part)) || common < length || common < 2) continue;
-      if (common > length) best = [];
-      length = common;
-      best.push(parts.join('.'));
+    for (const end of ends(name)) {
+      const found = this.#byEnd.get(end);
+      if (found) return found.length > 1 ? found : found[0];
     }
-    return best.length > 1 ? best : best[0];
+    return undefined;
   }
 }
 
-function commonEnd(a: readonly string[], b: readonly string[]): number {
-  let count = 0;
-  while (count < Math.min(a.length, b.length) && a[a.length - 1 - count] === b[b.length - 1 - count]) count++;
-  return count;
+/** Components that one side may lack; wrappers put one or two in front. */
+const MOST_LACKING = 16;
+
+/** What a path can be without a prefix, the longest first: two components or more are left, and no number is taken off. */
+function* ends(path: string): Iterable<string> {
+  let from = 0;
+  for (let taken = 0; taken <= MOST_LACKING; taken++) {
+    const dot = path.indexOf('.', from);
+    if (dot < 0) return;
+    yield path.slice(from);
+    if (/\d/.test(path.slice(from, dot))) return;
+    from = dot + 1;
+  }
 }

@@ -196,3 +196,51 @@ describe('YAML that is no configuration', () => {
     warned.mockRestore();
   });
 });
+
+describe('files of any size', () => {
+  const SECONDS = 20_000;
+
+  test(
+    '20,000 keys that are nearly ours: the first of them is named',
+    () => {
+      const text = Array.from({ length: 20_000 }, (_, index) => `difft_attention_${index}: 1`).join('\n');
+      expect(read(`${text}\n`).settings).toEqual({});
+      const error = thrownBy(() => read(`${text}\nsplit_head: true\n`));
+      expect(error).toMatchObject({ code: 'config-key', exitCode: 2 });
+      expect(error.message).toMatch(/config\.yml:20001: split_head: no such key/);
+    },
+    SECONDS,
+  );
+
+  test('a key that is there twice among them', () => {
+    const text = Array.from({ length: 20_000 }, (_, index) => `key_${index}: 1`).join('\n');
+    const error = thrownBy(() => read(`${text}\nkey_17: 2\n`));
+    expect(error.message).toMatch(/config\.yml:20001: Map keys must be unique/);
+    const inside = thrownBy(() => read('a:\n  - {b: 1, b: 2}\n'));
+    expect(inside.message).toMatch(/config\.yml:2: Map keys must be unique/);
+  });
+
+  test('merged keys may stand twice, as axolotl reads them', () => {
+    const text = 'a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\nbase_model: m\n';
+    expect(read(text).settings).toEqual({ base_model: 'm' });
+  });
+
+  test('a file that is no configuration any more is not read', () => {
+    const error = thrownBy(() => read('# a comment\n'.repeat(100_000)));
+    expect(error).toMatchObject({ code: 'config-too-large', exitCode: 2 });
+    expect(error.message).toMatch(/has 1200000 bytes, and a configuration file may have 1048576$/);
+  });
+
+  test.each(['config.yml', 'config.json'])(
+    'values that lie 200,000 deep in one another: %s',
+    (name) => {
+      const text = `{"base_model": ${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+      const file = path.join(folderWith({ [name]: text }), name);
+      expect(thrownBy(() => readConfig(file, 'axolotl'))).toMatchObject({
+        code: 'config-syntax',
+        exitCode: 2,
+      });
+    },
+    SECONDS,
+  );
+});

@@ -1,16 +1,8 @@
 /** Tables and the texts in them. */
+
+import { printable } from '../../src/report/printable';
 import { type Column, table } from '../../src/report/table';
-import {
-  bytes,
-  count,
-  cutEnd,
-  cutMiddle,
-  digits,
-  duration,
-  plural,
-  printable,
-  wrap,
-} from '../../src/report/text';
+import { bytes, count, cutEnd, cutMiddle, digits, duration, plural, wrap } from '../../src/report/text';
 
 interface Row {
   readonly name: string;

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -10,7 +9,7 @@ import { type WeightsFile, weightsOf } from '../../api/weights';
 import { ExitCode } from '../../errors';
 import { checkTargets, isStream, memoryBytes, type Output, readModel, writeFiles } from '../../onnx';
 import { writing } from '../../onnx/file-errors';
-import { removeFolders, temporaryFolder } from '../../onnx/folders';
+import { makeFolders, removeFolders, temporaryFolder } from '../../onnx/folders';
 import { type DebugReport, debugText } from '../../report/debug';
 import { describeLayer, parametersAdded } from '../../report/differential';
 import { type RewriteReport, rewriteText } from '../../report/rewrite';
@@ -112,6 +111,9 @@ async function withReport<T>(
   }
 }
 
+/** What a target is called that is no file. */
+const STANDARD_OUTPUT = 'standard output';
+
 /** Before anything is written: the output may take the place of the input. */
 async function lookBefore({ input }: RewriteJob, ui: Ui): Promise<Before> {
   ui.phase(`running ${input}`);
@@ -130,9 +132,11 @@ async function lookAfter(
   const { debugAfter } = await import('../../api/debug.js');
   if (toFile) return debugAfter(job.output, before);
   // The folder goes with the process.
-  const copy = path.join(temporaryFolder('debug'), path.basename(job.input));
-  writeRewritten(output, copy, false);
-  return debugAfter(copy, before);
+  const stage = new Stage(path.join(temporaryFolder('debug'), path.basename(job.input)), STANDARD_OUTPUT);
+  return stage.try((copy) => {
+    writeRewritten(output, copy, false);
+    return debugAfter(copy, before);
+  });
 }
 
 function textOutput({ path: target, text }: { path: string; text: string }): Output {
@@ -157,7 +161,7 @@ async function inFolder<T extends VerifyReport | undefined>(
 
 /** The first folder that had to be made; undefined where it was there. */
 function newFolder(folder: string): string | undefined {
-  return writing(folder, () => mkdirSync(folder, { recursive: true }));
+  return writing(folder, () => makeFolders(folder));
 }
 
 function weightsToSave(output: RewriteOutput, job: RewriteJob): WeightsFile | undefined {
@@ -188,17 +192,15 @@ async function writeVerified(
 ): Promise<VerifyReport> {
   const target = toFile ? job.output : path.join(tmpdir(), path.basename(job.input));
   ui.usesFolder(path.dirname(target));
-  const stage = new Stage(target);
+  const stage = new Stage(target, toFile ? target : STANDARD_OUTPUT);
   try {
     ui.phase(`writing ${job.output}`);
-    stage.try((staged) => writeRewritten(output, staged, false));
+    await stage.try((staged) => writeRewritten(output, staged, false));
     ui.phase(`verifying ${job.output}`);
     // Loaded here: ONNX Runtime is not needed without --verify.
     const { verifyModels } = await import('../../api/verify.js');
-    const report = {
-      ...(await verifyModels(job.input, stage.path, settingsOf(job))),
-      rewritten: job.output,
-    };
+    const found = await stage.try((staged) => verifyModels(job.input, staged, settingsOf(job)));
+    const report = { ...stage.named(found), rewritten: job.output };
     if (!report.passed) return report;
     if (toFile) {
       stage.publish(job.force, beside);

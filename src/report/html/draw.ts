@@ -1,4 +1,5 @@
-import { cutMiddle, printable } from '../text';
+import { printable } from '../printable';
+import { cutMiddle } from '../text';
 import type { Arrow, Box, Subgraph } from './subgraph';
 
 /** Letters of a line in a box. */

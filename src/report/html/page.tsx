@@ -1,5 +1,5 @@
 import { render } from 'preact-render-to-string';
-import { printable } from '../text';
+import { printable, printableLines } from '../printable';
 import { Attentions } from './attentions';
 import { errorChart, type LayerError, lambdaChart } from './charts';
 import type { ReportContent } from './content';
@@ -78,7 +78,7 @@ export async function htmlReport(content: ReportContent): Promise<string> {
       </body>
     </html>
   );
-  return `<!doctype html>\n${render(page)}\n`;
+  return printableLines(`<!doctype html>\n${render(page)}\n`);
 }
 
 function some(list: readonly unknown[]): boolean {

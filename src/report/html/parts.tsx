@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import { printable, scientific } from '../text';
+import { printable } from '../printable';
+import { scientific } from '../text';
 
 /** A name out of a model: in a fixed width, with control characters shown as their codes. */
 export function Name({ of }: { of: string }) {

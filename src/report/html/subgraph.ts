@@ -8,7 +8,7 @@ import {
   type Shapes,
   smallConstant,
 } from '../../analyse';
-import type { Graph, Node, Value } from '../../ir';
+import { type Graph, type Node, pushAll, type Value } from '../../ir';
 import { isProjection } from '../../match/projection';
 import { digits } from '../text';
 
@@ -126,7 +126,7 @@ function negativeNodes({ operands }: Drawn, nodes: ReadonlySet<Node>): ReadonlyS
       const node = value.producer;
       if (!node || found.has(node) || !nodes.has(node)) continue;
       found.add(node);
-      open.push(...dataInputs(node));
+      pushAll(open, dataInputs(node));
     }
     return found;
   };
@@ -254,8 +254,9 @@ class Picture {
 
 /** The stored weight that a value comes from: behind a transposition, a cast, a quantization. */
 function storedBehind(value: Value): Value {
-  const source = value.producer?.inputs[0];
-  return source ? storedBehind(source) : value;
+  let at = value;
+  for (let source = at.producer?.inputs[0]; source; source = at.producer?.inputs[0]) at = source;
+  return at;
 }
 
 /** Shapes, axes and indices: what a layout operator or a reduction is told, not what it moves. */

@@ -1,5 +1,5 @@
 import { isShapeReader } from '../../analyse';
-import { dependencies, type Graph, type Model, type Node, type Value } from '../../ir';
+import { dependencies, type Graph, type Model, type Node, pushAll, type Value } from '../../ir';
 import { derive, encode, type NodeProto, type TensorProto } from '../../onnx';
 import type { CheckBuilder } from '../report';
 import type { Correspondence } from './correspondence';
@@ -46,7 +46,7 @@ function neededNodes(graph: Graph, given: ReadonlySet<Value>): Set<Node> {
     const node = given.has(value) || value.scope !== graph ? undefined : value.producer;
     if (!node || needed.has(node)) continue;
     needed.add(node);
-    open.push(...dependencies(node));
+    pushAll(open, dependencies(node));
   }
   return needed;
 }
