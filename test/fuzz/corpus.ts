@@ -6,6 +6,9 @@ import { Random } from './random';
 /** Larger ones take too long to rewrite for what they add. */
 const LARGEST = 1 << 20;
 
+/** So many iterations have one model: what is derived of it is derived once. */
+const RUN = 8;
+
 export interface Base {
   readonly name: string;
   readonly path: string;
@@ -23,7 +26,7 @@ export class Corpus {
 
   /** The model of an iteration, and another one. */
   basesOf(seed: number, iteration: number): [Base, Base] {
-    const random = new Random(seed ^ 0x5bd1e995, iteration);
+    const random = new Random(seed ^ 0x5bd1e995, Math.floor(iteration / RUN));
     const draw = (): Base => {
       for (let tries = 0; tries < 1000; tries++) {
         const source = random.maybe(this.#sources);

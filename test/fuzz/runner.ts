@@ -20,7 +20,7 @@ export class Runner {
 
   async run(task: Task): Promise<Answer> {
     const child = this.#start();
-    fs.rmSync(path.join(task.folder, MADE), { force: true });
+    for (const file of [MADE, PHASE]) fs.rmSync(path.join(task.folder, file), { force: true });
     return new Promise((resolve) => {
       const done = (answer: Answer) => {
         clearTimeout(timer);
@@ -58,7 +58,8 @@ export class Runner {
   #ended(task: Task, code: number | null, signal: string | null): Answer {
     const file = path.join(task.folder, MADE);
     const how: Omit<Answer, 'verdict'> = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {};
-    const phase = fs.readFileSync(path.join(task.folder, PHASE), 'utf8') as Phase;
+    const note = path.join(task.folder, PHASE);
+    const phase = (fs.existsSync(note) ? fs.readFileSync(note, 'utf8') : 'idle') as Phase;
     return { ...how, verdict: verdictOf(phase, code, signal, this.#noise) };
   }
 }
