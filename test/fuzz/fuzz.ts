@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Corpus } from './corpus';
+import { type Base, Corpus } from './corpus';
 import { minimised } from './minimise';
 import type { Kind } from './mutate';
 import { Runner } from './runner';
@@ -16,6 +16,8 @@ export interface FuzzSettings {
   readonly minutes: number;
   /** Folder for findings. */
   readonly out: string;
+  /** Worker processes. */
+  readonly jobs: number;
   readonly only?: Kind;
   readonly corpus?: string;
 }
@@ -43,54 +45,104 @@ const MINIMISING = 60_000;
 
 export async function fuzz(settings: FuzzSettings): Promise<FuzzResult> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'diffx-fuzz-'));
-  const session = new FuzzSession(settings, folder);
+  const session = new FuzzSession(settings);
+  const lanes = Array.from(
+    { length: settings.jobs },
+    (_, i) => new Lane(path.join(folder, String(i)), session),
+  );
   try {
-    return await session.run();
+    await Promise.all(lanes.map((lane) => lane.run()));
+    return session.result();
   } finally {
-    session.stop();
+    for (const lane of lanes) lane.stop();
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }
 
+/** What all workers draw from, and what they found together. */
 class FuzzSession {
-  readonly #runner = new Runner();
   readonly #corpus: Corpus;
   readonly #counts = new Map<string, Map<string, number>>();
   readonly #findings = new Map<string, SavedFinding>();
+  readonly #end: number;
+  #next: number;
+  #done = 0;
   #shown = 0;
 
-  constructor(
-    readonly settings: FuzzSettings,
-    readonly folder: string,
-  ) {
+  constructor(readonly settings: FuzzSettings) {
     this.#corpus = new Corpus(settings.corpus);
+    this.#next = settings.first;
+    this.#end = Date.now() + settings.minutes * 60_000;
+  }
+
+  /** The next iteration; undefined when there are enough of them, or no time is left. */
+  draw(): { iteration: number; base: Base; other: Base } | undefined {
+    const { seed, last } = this.settings;
+    if (this.#next >= last || Date.now() > this.#end) return undefined;
+    const iteration = this.#next++;
+    const [base, other] = this.#corpus.basesOf(seed, iteration);
+    return { iteration, base, other };
+  }
+
+  count(kind: Kind | undefined, outcome: string): void {
+    const outcomes = this.#counts.get(kind ?? 'unknown') ?? new Map<string, number>();
+    this.#counts.set(kind ?? 'unknown', outcomes);
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    this.#done++;
+    this.#progress();
+  }
+
+  /** True for a finding that there has been; it is counted. */
+  isKnown({ signature }: Finding): boolean {
+    const known = this.#findings.get(signature);
+    if (known) known.times++;
+    return known !== undefined;
+  }
+
+  add(finding: SavedFinding): void {
+    this.#findings.set(finding.signature, finding);
+  }
+
+  result(): FuzzResult {
+    const findings = [...this.#findings.values()];
+    return { seed: this.settings.seed, iterations: this.#done, counts: this.#counts, findings };
+  }
+
+  #progress(): void {
+    const now = Date.now();
+    if (now - this.#shown < (process.stderr.isTTY ? 200 : 30_000)) return;
+    this.#shown = now;
+    const line = `${this.#done} mutants, ${this.#findings.size} findings`;
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+  }
+}
+
+/** One worker process with a folder of its own, and what it is given to do. */
+class Lane {
+  readonly #runner = new Runner();
+
+  constructor(
+    readonly folder: string,
+    readonly session: FuzzSession,
+  ) {
+    fs.mkdirSync(folder);
   }
 
   stop(): void {
     this.#runner.stop();
   }
 
-  async run(): Promise<FuzzResult> {
-    const { seed, first, last, minutes } = this.settings;
-    const end = Date.now() + minutes * 60_000;
-    let iteration = first;
-    for (; iteration < last && Date.now() < end; iteration++) {
-      const [base, other] = this.#corpus.basesOf(seed, iteration);
-      const { only } = this.settings;
+  async run(): Promise<void> {
+    for (let drawn = this.session.draw(); drawn; drawn = this.session.draw()) {
+      const { iteration, base, other } = drawn;
+      const { seed, only } = this.session.settings;
       const task = { folder: this.folder, turn: iteration, seed, base: base.path, other: other.path };
       const answer = await this.#runner.run(only ? { ...task, only } : task);
-      const { finding } = answer.verdict;
-      const confirmed = finding === undefined || (await this.#confirm(finding, iteration));
-      this.#count(answer, confirmed);
-      if (finding && confirmed) await this.#save(finding, answer, iteration, base.name);
-      this.#progress(iteration);
+      const { finding, outcome } = answer.verdict;
+      const sure = finding === undefined || (await this.#confirm(finding, iteration));
+      if (finding && sure) await this.#save(finding, answer, iteration, base.name);
+      this.session.count(answer.kind, sure ? outcome : `once only: ${outcome}`);
     }
-    return {
-      seed,
-      iterations: iteration - first,
-      counts: this.#counts,
-      findings: [...this.#findings.values()],
-    };
   }
 
   /** Once more, in another process: time and memory depend on what was there before. */
@@ -104,20 +156,12 @@ class FuzzSession {
     return { folder: this.folder, turn, file };
   }
 
-  #count({ kind, verdict }: Answer, confirmed: boolean): void {
-    const outcomes = this.#counts.get(kind ?? 'unknown') ?? new Map<string, number>();
-    this.#counts.set(kind ?? 'unknown', outcomes);
-    const outcome = confirmed ? verdict.outcome : `once only: ${verdict.outcome}`;
-    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-  }
-
   async #save(finding: Finding, { mutations = [] }: Answer, iteration: number, base: string): Promise<void> {
-    const known = this.#findings.get(finding.signature);
-    if (known) {
-      known.times++;
-      return;
-    }
-    const { seed, out } = this.settings;
+    if (this.session.isKnown(finding)) return;
+    const { seed, out } = this.session.settings;
+    const stem = path.join(out, `seed${seed}-${iteration}`);
+    const saved = { ...finding, iteration, base, mutations, file: `${stem}.onnx`, times: 1 };
+    this.session.add(saved);
     const bytes = new Uint8Array(fs.readFileSync(path.join(this.folder, MUTANT)));
     const candidate = path.join(this.folder, 'candidate.onnx');
     const shows = async (smaller: Uint8Array) => {
@@ -127,19 +171,8 @@ class FuzzSession {
     };
     const smallest = await minimised(bytes, shows, MINIMISING);
     fs.mkdirSync(out, { recursive: true });
-    const stem = path.join(out, `seed${seed}-${iteration}`);
     fs.writeFileSync(`${stem}.onnx`, smallest);
-    const saved = { ...finding, iteration, base, mutations, file: `${stem}.onnx`, times: 1 };
     fs.writeFileSync(`${stem}.json`, `${JSON.stringify({ seed, ...saved }, undefined, 2)}\n`);
-    this.#findings.set(finding.signature, saved);
     console.error(`${stem}.onnx: ${finding.what}: ${finding.detail.split('\n')[0]}`);
-  }
-
-  #progress(iteration: number): void {
-    const now = Date.now();
-    if (now - this.#shown < (process.stderr.isTTY ? 200 : 30_000)) return;
-    this.#shown = now;
-    const line = `${iteration + 1 - this.settings.first} mutants, ${this.#findings.size} findings`;
-    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
   }
 }

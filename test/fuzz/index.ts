@@ -8,6 +8,7 @@
  *     npm run fuzz -- --only semantic       one kind of mutations: bytes, protobuf or semantic
  *     npm run fuzz -- --corpus folder       models of a folder instead
  *     npm run fuzz -- --out folder          where findings are saved (fuzz-findings)
+ *     npm run fuzz -- --jobs 1              worker processes (2)
  *
  * A finding is an error that is no DiffxError, more than 5 s of processor time, more than 500 MB, a rewrite that ONNX
  * Runtime does not load although it loads the mutant, or one with `preserve` that does not give the mutant's outputs. It is
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
     corpus: { type: 'string' },
+    jobs: { type: 'string', default: '2' },
     out: { type: 'string', default: 'fuzz-findings' },
   },
 });
@@ -48,6 +50,7 @@ async function main(): Promise<void> {
     last: iterations === undefined ? last : Math.min(last, first + numberOf('iterations', iterations)),
     minutes: numberOf('minutes', values.minutes),
     out: values.out,
+    jobs: Math.max(1, numberOf('jobs', values.jobs)),
     ...(only ? { only } : {}),
     ...(corpus === undefined ? {} : { corpus }),
   });
