@@ -113,16 +113,23 @@ function bypassed(model: ModelProto, at: number): ModelProto | undefined {
 /** Without nodes and stored tensors that no output needs. */
 function withoutDead(model: ModelProto): ModelProto {
   const { node, initializer, output } = graphOf(model);
-  const text = (each: NodeProto) => each.attribute.some(({ g }) => g);
-  if (node.some(text)) return model;
   const needed = new Set(output.map(({ name }) => name ?? ''));
   const kept = node.toReversed().filter((each) => {
     const wanted = each.output.some((name) => needed.has(name));
-    if (wanted) for (const name of each.input) needed.add(name);
+    if (wanted) for (const name of readBy(each)) needed.add(name);
     return wanted;
   });
   return withGraph(model, {
     node: kept.reverse(),
     initializer: initializer.filter(({ name = '' }) => needed.has(name)),
   });
+}
+
+/** What a node reads, and what the nodes in its bodies do. */
+function* readBy({ input, attribute }: NodeProto): Iterable<string> {
+  yield* input;
+  for (const { g } of attribute) {
+    for (const inner of g?.node ?? []) yield* readBy(inner);
+    for (const { name } of g?.output ?? []) if (name !== undefined) yield name;
+  }
 }
