@@ -98,16 +98,17 @@ function groupsOf(lost: readonly Lost[], modules: readonly string[]): Map<string
   return groups;
 }
 
+/** What diffx calls an attention that has no name, with a number where there are several. */
+const PLACEHOLDER = /^attention\d*$/;
+
 /**
- * A path that the model has may be that of a module around the attention. The last part of one that is made up means
- * nothing, and neither does that of one which the checkpoint has nothing below. A number means a layer.
+ * A path that the model has may be that of a module around the attention. Behind that, `attention` is a word for want of a
+ * better one; any other name that the model has is not taken for another one of the checkpoint.
  */
 function parentOf({ path, named }: LocatedSite, modules: readonly string[]): string | undefined {
   if (named && modulesBelow(path, modules).length > 0) return path;
   const [last = '', ...above] = path.split('.').reverse();
-  const counted = /^attention\d+$/.test(last) && !named;
-  if (above.length === 0 || (/\d/.test(last) && !counted)) return undefined;
-  return above.reverse().join('.');
+  return PLACEHOLDER.test(last) && above.length > 0 ? above.reverse().join('.') : undefined;
 }
 
 /** Each attention of a group with the one module that fits it. */

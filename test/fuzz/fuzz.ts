@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
-import * as os from 'node:os';
 import * as path from 'node:path';
+import { temporaryFolder } from '../support/fixtures';
 import { type Base, Corpus } from './corpus';
 import { minimised } from './minimise';
 import type { Kind } from './mutate';
@@ -44,18 +44,17 @@ export interface FuzzResult {
 const MINIMISING = 60_000;
 
 export async function fuzz(settings: FuzzSettings): Promise<FuzzResult> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'diffx-fuzz-'));
+  const folder = temporaryFolder();
   const session = new FuzzSession(settings);
   const lanes = Array.from(
     { length: settings.jobs },
-    (_, i) => new Lane(path.join(folder, String(i)), session),
+    (_, i) => new Lane(path.join(folder, `lane-${i}`), session),
   );
   try {
     await Promise.all(lanes.map((lane) => lane.run()));
     return session.result();
   } finally {
     for (const lane of lanes) lane.stop();
-    fs.rmSync(folder, { recursive: true, force: true });
   }
 }
 

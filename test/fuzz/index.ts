@@ -58,6 +58,9 @@ async function main(): Promise<void> {
   process.exitCode = result.findings.length === 0 ? 0 : 1;
 }
 
+// So that the temporary folder goes as well.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 2;

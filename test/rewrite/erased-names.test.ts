@@ -188,6 +188,14 @@ describe('what fits twice is an error', () => {
     ]);
   });
 
+  test('a name that the model has is not taken for another one', () => {
+    const named = ERASED.replaceAll(/"MatMul_([qk])"/g, '"model.layers.0.self_attn.$1_proj.weight"');
+    const cross = below('model.layers.0.cross_attn', OWN);
+    expect(thrownBy(() => rewritten(cross, {}, named))).toMatchObject({ code: 'nothing-fits', exitCode: 2 });
+    const plain = named.replaceAll('self_attn', 'attention');
+    expect(rewritten(cross, {}, plain).weights?.guessed).toHaveLength(1);
+  });
+
   test('another layer is another parent', () => {
     const other = { lambda_q1: random('other', 4) };
     const { weights } = rewritten({ ...self, ...below('model.layers.1.self_attn', other) });
