@@ -111,3 +111,52 @@ ${inside.replaceAll(/\bK\b/g, 'present').replaceAll(/\["(\w+)"\]/g, '["no_$1"]')
     expectClose(await run(rewrittenBytes(output).read(), true), await run(textBytes(shown), true), 1e-5);
   });
 });
+
+describe('what stands between the projections and the scores', () => {
+  /** The branches hold what comes behind the node of this name. */
+  const branchesFrom = (name: string, all = nodes) => {
+    const [outside = '', inside = ''] = all.split(new RegExp(`(?= {2}\\["${name}"\\])`));
+    return `g (float[B, S, 8] x, bool c) => (float[B, S, 8] out) <
+${constants}
+> {
+${outside}
+  ["choose"] out = If (c) <
+    then_branch: graph = yes () => (float[B, S, 8] y) {
+${inside}
+    },
+    else_branch: graph = no () => (float[B, S, 8] y2) {
+${inside.replaceAll(/\["(\w+)"\]/g, '["no_$1"]')}
+      y2 = Add (y, y)
+    }
+  >
+}`;
+  };
+
+  test('may not stand around the body where it is copied', () => {
+    const capped = nodes.replace(
+      'S = Mul (raw, scale)',
+      'cap = Mul (raw, scale)\n  ["capped"] S = Tanh (cap)',
+    );
+    const error = thrownBy(() => rewriteModel(modelPath(textBytes(branchesFrom('scores', capped)))));
+    expect(error).toMatchObject({ code: 'unrewritten', reasons: ['control-flow', 'control-flow'] });
+    expect(error.message).toContain("found 'Q' of a graph around its body");
+  });
+
+  test('may where the queries and keys are all that is copied', async () => {
+    const text = branchesFrom('scores');
+    const output = rewriteModel(modelPath(textBytes(text)), { init: 'preserve' });
+    expectClose(await run(rewrittenBytes(output).read(), true), await run(textBytes(text), true), 1e-5);
+  });
+
+  test('unlike the projections', async () => {
+    const text = branchesFrom('q_split');
+    const output = rewriteModel(modelPath(textBytes(text)), { init: 'preserve' });
+    expectClose(await run(rewrittenBytes(output).read(), true), await run(textBytes(text), true), 1e-5);
+  });
+
+  test('nor do split heads mind', async () => {
+    const output = rewriteModel(modelPath(textBytes(branchesFrom('scores'))), { splitHeads: true });
+    expect(output.layers).toHaveLength(2);
+    expect(checkInvariants(output.model)).toEqual([]);
+  });
+});
