@@ -17,7 +17,7 @@ export interface Verdict {
 /** Without what differs from one input to the next. */
 export function signatureOf(text: string): string {
   return text
-    .replace(/'[^']*'|"[^"]*"/g, "''")
+    .replace(/'[^']*'|"[^"]*"|\([^)]*\)/g, "''")
     .replace(/-?\d[\d.e+]*/g, '#')
     .slice(0, 160);
 }
