@@ -65,9 +65,9 @@ export function loadWeights(
     if (isProjected(site.key)) loader.fillSide(site, 'k', site.key, session);
   }
   loader.fillShared(session);
-  for (const site of sites) loader.fillErased(site, erased);
   const filled = loader.report().loaded.length > 0;
   loader.fillOthers(session);
+  for (const site of sites) loader.fillErased(site, erased);
   const report = loader.report();
   if (!filled && (report.loaded.length === 0 || report.unused.some((key) => NEW_PARAMETER.test(key))))
     throw errors.nothingFits(
@@ -99,6 +99,8 @@ class Loader {
   readonly #initialised: string[] = [];
   readonly #used = new Set<string>();
   readonly #filled = new Set<Value>();
+  /** What the checkpoint calls the attentions that it has something for. */
+  readonly #modules = new Map<string, string>();
   #guessed: readonly GuessedModule[] = [];
 
   constructor(
@@ -127,7 +129,9 @@ class Loader {
   /** What the checkpoint has for a tensor of an attention. */
   #findOf(path: string, suffix: string): Rows | undefined {
     const guessed = this.#guessed.find((each) => each.path === path);
-    return this.#find(`${guessed?.module ?? path}.${suffix}`);
+    const found = this.#find(`${guessed?.module ?? path}.${suffix}`);
+    if (found) this.#modules.set(path, found.key.slice(0, -suffix.length - 1));
+    return found;
   }
 
   #find(name: string): Rows | undefined {
@@ -212,14 +216,14 @@ class Loader {
       for (const [suffix, value] of parameters.at(path)) this.fill(value, path, suffix, true);
   }
 
-  /** Fills linear layers that have lost their names, of an attention whose module was guessed. */
+  /** Fills linear layers that have lost their names, of an attention that the checkpoint has. */
   fillErased(site: LocatedSite, erased: ErasedLayers): void {
-    const guessed = this.#guessed.find(({ path }) => path === site.path);
-    if (!guessed) return;
+    const module = this.#modules.get(site.path);
+    if (module === undefined) return;
     const done = new Set(this.#loaded.map(({ parameter }) => parameter));
     const layers = (erased.get(site) ?? []).filter(({ projection }) => !done.has(projection.holder.name));
     const free = this.checkpoint.names.filter((name) => !this.#used.has(name));
-    for (const found of findErased(layers, guessed.module, free, this.checkpoint)) {
+    for (const found of findErased(layers, module, free, this.checkpoint)) {
       const { projection, transposed } = found;
       const whole = { projection, columns: Int32Array.from({ length: projection.outFeatures }, (_, i) => i) };
       for (const part of ['weight', 'bias'] as const) {

@@ -142,6 +142,15 @@ describe('an attention without a name', () => {
     });
   });
 
+  test('in part: values and output are found by what the checkpoint calls them', () => {
+    const named = ERASED.replaceAll(/"MatMul_([qk])"/g, '"model.layers.0.self_attn.$1_proj.weight"');
+    const { model, weights } = rewritten(below('model.layers.0.self_attn', OWN), {}, named);
+    expect(weights).toMatchObject({ guessed: [], initialised: [], unused: [] });
+    const stored = model.graph.values.get('MatMul_v')?.initializer;
+    const numbers = stored ? [...new Float32Array(model.bytes(stored).slice().buffer)] : [];
+    expect(numbers).toEqual(numbersOf(transposed('v')));
+  });
+
   test('whose queries, keys and values are packed is found with them', () => {
     const packed = { 'qkv.weight': random('qkv', 24, 8), lambda_q1: random('q1', 4) };
     const text = variant(ERASED, [
