@@ -168,7 +168,8 @@ class Lane {
       const { verdict } = await this.#runner.run(this.#taskOf(candidate, iteration));
       return verdict.finding?.signature === finding.signature;
     };
-    const smallest = await minimised(bytes, shows, MINIMISING);
+    const readable = !['time', 'memory', 'ended'].includes(finding.what);
+    const smallest = await minimised(bytes, shows, MINIMISING, readable);
     fs.mkdirSync(out, { recursive: true });
     fs.writeFileSync(`${stem}.onnx`, smallest);
     fs.writeFileSync(`${stem}.json`, `${JSON.stringify({ seed, ...saved }, undefined, 2)}\n`);

@@ -5,11 +5,19 @@ import { graphOf } from './draft';
 /** Whether an input still shows the finding. */
 export type Shows = (bytes: Uint8Array) => Promise<boolean>;
 
-/** @param budget milliseconds */
-export async function minimised(bytes: Uint8Array, shows: Shows, budget: number): Promise<Uint8Array> {
+/**
+ * @param budget milliseconds
+ * @param readable false where reading the input is not safe here, because it may be what takes too long
+ */
+export async function minimised(
+  bytes: Uint8Array,
+  shows: Shows,
+  budget: number,
+  readable = true,
+): Promise<Uint8Array> {
   const end = Date.now() + budget;
   const search = { shows, over: () => Date.now() > end };
-  const proto = protoOf(bytes);
+  const proto = readable ? protoOf(bytes) : undefined;
   const whole = proto && encoded(proto);
   if (proto && whole && (await shows(whole))) return encoded(await smallerModel(proto, search)) ?? whole;
   return smallerList([...chunksOf(bytes)], (parts) => new Uint8Array(Buffer.concat(parts)), bytes, search);
