@@ -51,6 +51,12 @@ function usage(code: string, message: string, remedy = '', cause?: unknown): Dif
   return new DiffxError(code, ExitCode.usage, message, remedy, cause === undefined ? {} : { cause });
 }
 
+/** Names in quotes, five at most. */
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, 5).map((name) => `'${name}'`);
+  return `${shown.join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+}
+
 export const errors = {
   /** What the command line itself cannot make sense of. */
   commandLine: (message: string, command: string) =>
@@ -371,16 +377,27 @@ export const errors = {
       `${path}: ${keys.join(' and ')} fit '${name}' equally well`,
       'Give a checkpoint of this model alone.',
     ),
+  /** @param attentions paths of the model; @param modules of the checkpoint; one of either kind fits several of the other */
+  guessedTwice: (path: string, attentions: readonly string[], modules: readonly string[]) =>
+    usage(
+      'guessed-twice',
+      `${path}: ${listed(modules)} could each be ${listed(attentions)}, whose own name the model has lost`,
+      'Rename the keys of the checkpoint to the paths that diffx inspect prints, or rewrite the model before it is optimized.',
+    ),
+  /** @param attentions paths of the model; @param keys of the checkpoint */
+  nothingFits: (path: string, attentions: readonly string[], keys: readonly string[]) =>
+    usage(
+      'nothing-fits',
+      keys.length === 0
+        ? `${path}: holds no tensors`
+        : `${path}: nothing in it fits the model: its keys are ${listed(keys)}, the attentions of the model ${listed(attentions)}`,
+      'Give the checkpoint of this model; its keys begin with the module paths that diffx inspect prints.',
+    ),
   /** @param missing new parameters that it lacks; @param unused keys that belong nowhere */
   looseWeights: (path: string, missing: readonly string[], unused: readonly string[]) => {
-    const some = (names: readonly string[]) =>
-      `${names
-        .slice(0, 5)
-        .map((name) => `'${name}'`)
-        .join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
     const parts = [
-      ...(missing.length > 0 ? [`${missing.length} new parameters are not in it: ${some(missing)}`] : []),
-      ...(unused.length > 0 ? [`${unused.length} of its keys belong nowhere: ${some(unused)}`] : []),
+      ...(missing.length > 0 ? [`${missing.length} new parameters are not in it: ${listed(missing)}`] : []),
+      ...(unused.length > 0 ? [`${unused.length} of its keys belong nowhere: ${listed(unused)}`] : []),
     ];
     return usage(
       'loose-weights',

@@ -11,6 +11,8 @@ import { type AttentionSite, type Branch, branchesOf, isProjected, projectedSide
 export interface LocatedSite extends AttentionSite {
   /** Module path, unique for each set of weights. */
   readonly path: string;
+  /** False where the model says nothing of the path: it is made up, from names nearby if there are any. */
+  readonly named: boolean;
   /** Depth l of SPEC section 1: rank among the attentions of its kind. */
   readonly depth: number;
   /** Other attentions with the same path run the same weights again. */
@@ -135,13 +137,14 @@ function locate(sites: readonly AttentionSite[], analysis: Analysis): LocatedSit
   const pathByWeights = new Map<string, string>();
   const taken = new Map<string, number>();
   const uses = new Map<string, number>();
-  const guessed = guessPaths(sites.filter((site) => attentionPath(site) === undefined));
+  const read = new Map(sites.map((site) => [site, attentionPath(site)]));
+  const guessed = guessPaths(sites.filter((site) => read.get(site) === undefined));
   const keys = withValues(weightKeys(sites), sites, analysis);
   const named = sites.map((site, index) => {
     const weights = keys[index] ?? '';
     let path = pathByWeights.get(weights);
     if (path === undefined) {
-      path = uniquePath(attentionPath(site) ?? guessed.get(site) ?? `attention.${pathByWeights.size}`, taken);
+      path = uniquePath(read.get(site) ?? guessed.get(site) ?? `attention.${pathByWeights.size}`, taken);
       pathByWeights.set(weights, path);
     }
     uses.set(path, (uses.get(path) ?? 0) + 1);
@@ -158,6 +161,7 @@ function locate(sites: readonly AttentionSite[], analysis: Analysis): LocatedSit
     ({ site, path }): Omit<LocatedSite, 'names'> => ({
       ...site,
       path,
+      named: read.get(site) === path,
       depth: rank.get(path)?.depth ?? 0,
       shared: (uses.get(path) ?? 0) > 1,
     }),

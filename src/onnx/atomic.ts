@@ -5,7 +5,7 @@ import * as path from 'node:path';
 import { errors } from '../errors';
 import type { ByteRange } from './bytes';
 import { writing } from './file-errors';
-import { removeFolders } from './folders';
+import { makeFolders, removeFolders } from './folders';
 import { type Entry, inodeOf, Journal, type Plan } from './journal';
 import { temporaryName } from './owner';
 import { tidy } from './tidy';
@@ -120,7 +120,7 @@ function prepare(output: Output | StagedOutput, steps: Step[]): void {
   const temporary = path.join(parent, temporaryName());
   const descriptor = uninterrupted(() =>
     writing(target, () => {
-      const folder = output.makeFolder ? fs.mkdirSync(parent, { recursive: true }) : undefined;
+      const folder = output.makeFolder ? makeFolders(parent) : undefined;
       steps.push({ target, temporary, folder });
       return fs.openSync(temporary, 'wx');
     }),

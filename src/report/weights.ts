@@ -6,13 +6,23 @@ import { count, PLAIN, plural, type Style } from './text';
 export interface WeightsReport extends LoadReport {
   /** The path that was given. */
   readonly checkpoint: string;
-  readonly counts: { readonly loaded: number; readonly initialised: number; readonly unused: number };
+  readonly counts: {
+    readonly loaded: number;
+    readonly initialised: number;
+    readonly unused: number;
+    readonly guessed: number;
+  };
 }
 
 /** What became of a checkpoint, counted. */
 export function weightsReport(checkpoint: string, load: LoadReport): WeightsReport {
-  const { loaded, initialised, unused } = load;
-  const counts = { loaded: loaded.length, initialised: initialised.length, unused: unused.length };
+  const { loaded, initialised, unused, guessed } = load;
+  const counts = {
+    loaded: loaded.length,
+    initialised: initialised.length,
+    unused: unused.length,
+    guessed: guessed.length,
+  };
   return { checkpoint, counts, ...load };
 }
 
@@ -36,14 +46,20 @@ const MOST_NAMES = 12;
 
 /** The same for a person: how many of each, and by name what was not loaded. */
 export function weightsText(report: WeightsReport, style: Style = PLAIN): string[] {
-  const { checkpoint, counts, initialised, unused } = report;
+  const { checkpoint, counts, initialised, unused, guessed } = report;
   const sums = [
     `${plural(counts.loaded, 'tensor')} loaded`,
     `${plural(counts.initialised, 'new parameter')} initialised`,
     `${plural(counts.unused, 'key')} unused`,
+    ...(counts.guessed > 0 ? [`${plural(counts.guessed, 'attention')} guessed`] : []),
   ];
   return [
     `Weights of ${printable(checkpoint)}: ${sums.join(', ')}`,
+    ...listed(
+      'guessed',
+      guessed.map(({ path, module }) => `${path} is ${module}`),
+      style,
+    ),
     ...listed('initialised', initialised, style),
     ...listed('unused', unused, style),
   ];

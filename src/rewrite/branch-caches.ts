@@ -70,3 +70,10 @@ function doubleNothing(
 function isNothing(value: Value): boolean {
   return constantTensor(value)?.dims.includes(0n) ?? false;
 }
+
+/** The second keys are made where the attention is: what a graph around its body shows has none to be joined with. */
+export function refuseOuterPresent({ scope, anchor }: LocatedSite, present: Value): void {
+  if (present.scope === scope) return;
+  const wanted = 'a present of the graph that the attention is in';
+  fail('cache', present.producer ?? anchor, wanted, `'${present.name}' of a graph around it`);
+}

@@ -50,7 +50,9 @@ function projectOnce(
  */
 export function cloneSlice(target: Value, substitution: Substitution, builder: Builder): Value {
   const standIns = new Map(substitution);
-  for (const node of ancestors(target, new Set(substitution.keys()))) {
+  const slice = ancestors(target, new Set(substitution.keys()));
+  if (target.scope.parent) refuseOuterLayout(target, slice, substitution);
+  for (const node of slice) {
     if (isShapeReader(node) || !dataInputs(node).some((input) => standIns.has(input))) continue;
     if (node.bodies.size > 0) fail('control-flow', node, 'operators without bodies', node.operator);
     cloneNode(node, standIns, builder);
@@ -58,6 +60,26 @@ export function cloneSlice(target: Value, substitution: Substitution, builder: B
   const result = standIns.get(target);
   if (!result) throw new Error(`'${target.name}' does not depend on the projections`);
   return result;
+}
+
+/** A copy stands in one body: what lies between the projections and the scores may not stand around it. */
+function refuseOuterLayout(target: Value, slice: readonly Node[], substitution: Substitution): void {
+  const read = [target, ...slice.flatMap(dataInputs)].filter(({ scope }) => scope !== target.scope);
+  const seen = new Set<Value>();
+  for (const outer of read) {
+    const open = [outer];
+    for (let value = open.pop(); value; value = open.pop()) {
+      if (seen.has(value) || (value === outer && substitution.has(value))) continue;
+      seen.add(value);
+      const { producer } = value;
+      if (value !== outer && substitution.has(value)) {
+        const at = outer.producer ?? producer;
+        const wanted = 'queries and keys that are laid out where the attention is';
+        if (at) fail('control-flow', at, wanted, `'${outer.name}' of a graph around its body`);
+      }
+      if (producer) open.push(...dataInputs(producer));
+    }
+  }
 }
 
 function cloneNode(node: Node, standIns: Map<Value, Value>, builder: Builder): void {

@@ -17,7 +17,7 @@ import { type Branch, branchesOf, isProjected, type OperatorCache } from '../att
 import type { Node, Value } from '../ir';
 import { fail } from '../match/outcome';
 import { attribute } from './attributes';
-import { followOut } from './branch-caches';
+import { followOut, refuseOuterPresent } from './branch-caches';
 import { Builder, takeOver } from './builder';
 import { doubledType } from './cache-types';
 import { cloneSlice, type Substitution } from './clone';
@@ -232,15 +232,10 @@ export function doublePresents(
   builder: Builder,
 ): CachedKeys[] {
   return shownKeys(site, keyValues(site, session)).map(({ value, nodes }) => {
+    refuseOuterPresent(site, value);
     const place = headPlace(site, session, value, nodes);
-    if (!place) {
-      fail(
-        'cache',
-        value.producer ?? site.anchor,
-        'a present with heads on an axis of its own',
-        `'${value.name}'`,
-      );
-    }
+    const at = value.producer ?? site.anchor;
+    if (!place) fail('cache', at, 'a present with heads on an axis of its own', `'${value.name}'`);
     return doubleOutput(site, session, value, cloneSlice(value, substitution, builder), place);
   });
 }

@@ -11,6 +11,8 @@ import { KeyIndex } from '../weights/match-names';
 import type { Safetensors, StoredTensor } from '../weights/safetensors';
 import { inHalves } from './checkpoint-rows';
 import { placeRows, transposedRows } from './columns';
+import { type ErasedLayers, findErased } from './erased-weights';
+import { type GuessedModule, guessModules } from './guess-modules';
 import { namedWeights } from './parameter-names';
 import type { RewriteSession } from './session';
 import { sameStored } from './stored-tensors';
@@ -25,6 +27,8 @@ export interface LoadReport {
   readonly initialised: readonly string[];
   /** Keys that belong nowhere. */
   readonly unused: readonly string[];
+  /** Attentions whose own name the model has lost, and the modules of the checkpoint that they were taken for. */
+  readonly guessed: readonly GuessedModule[];
 }
 
 /** Part of a checkpoint tensor: `rows` of its first axis from `from` on. */
@@ -39,22 +43,43 @@ interface Rows {
  * Fills a rewritten model from a checkpoint: the names of SPEC section 2, and the layout of the reference
  * implementation, whose `q_proj.weight` [2 * h * d, in] holds the positive projection before the negative one, or their
  * heads in turn.
+ * @param erased linear layers without a name
+ * @throws nothingFits where no attention is filled: by nothing at all, or although there are parameters of attentions
  */
-export function loadWeights(session: RewriteSession, checkpoint: Safetensors, path: string): LoadReport {
+export function loadWeights(
+  session: RewriteSession,
+  checkpoint: Safetensors,
+  path: string,
+  erased: ErasedLayers,
+): LoadReport {
   const loader = new Loader(session.model, checkpoint, path);
   const { storesLambdaInit } = presetOf(session.options);
-  for (const site of oneOfEachPath(session.sites)) {
+  const sites = [...oneOfEachPath(session.sites)];
+  loader.guess(sites, session);
+  for (const site of sites) {
     for (const [suffix, value] of session.parameters.of(site)) {
       const expected = suffix !== 'lambda_init' || storesLambdaInit;
-      if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, `${site.path}.${suffix}`, expected);
+      if (!/^[qk]2_proj\./.test(suffix)) loader.fill(value, site.path, suffix, expected);
     }
     loader.fillSide(site, 'q', site.query, session);
     if (isProjected(site.key)) loader.fillSide(site, 'k', site.key, session);
   }
   loader.fillShared(session);
+  const filled = loader.report().loaded.length > 0;
   loader.fillOthers(session);
-  return loader.report();
+  for (const site of sites) loader.fillErased(site, erased);
+  const report = loader.report();
+  if (!filled && (report.loaded.length === 0 || report.unused.some((key) => NEW_PARAMETER.test(key))))
+    throw errors.nothingFits(
+      path,
+      sites.map((site) => site.path),
+      checkpoint.names,
+    );
+  return report;
 }
+
+/** Keys that only a checkpoint of differential attentions has. */
+const NEW_PARAMETER = /\.(lambda_[qk][12]|lambda_proj\.weight|[qk]2_proj(\.\d+)?\.weight)$/;
 
 /** One attention for each set of weights; where keys are fed in one branch, that which projects them. */
 export function oneOfEachPath(sites: readonly LocatedSite[]): Iterable<LocatedSite> {
@@ -74,6 +99,9 @@ class Loader {
   readonly #initialised: string[] = [];
   readonly #used = new Set<string>();
   readonly #filled = new Set<Value>();
+  /** What the checkpoint calls the attentions that it has something for. */
+  readonly #modules = new Map<string, string>();
+  #guessed: readonly GuessedModule[] = [];
 
   constructor(
     readonly model: Model,
@@ -89,7 +117,21 @@ class Loader {
     const unused = [...this.checkpoint.names].filter(
       (name) => !this.#used.has(name) && !used.some((each) => sameStored(this.checkpoint, each, name)),
     );
-    return { loaded: this.#loaded, initialised: this.#initialised, unused };
+    return { loaded: [...this.#loaded], initialised: this.#initialised, unused, guessed: this.#guessed };
+  }
+
+  /** Looks for attentions that the checkpoint has nothing for under their own paths. */
+  guess(sites: readonly LocatedSite[], session: RewriteSession): void {
+    const keyOf = (name: string) => [this.#index.find(name) ?? []].flat()[0];
+    this.#guessed = guessModules(sites, session, keyOf, this.checkpoint);
+  }
+
+  /** What the checkpoint has for a tensor of an attention. */
+  #findOf(path: string, suffix: string): Rows | undefined {
+    const guessed = this.#guessed.find((each) => each.path === path);
+    const found = this.#find(`${guessed?.module ?? path}.${suffix}`);
+    if (found) this.#modules.set(path, found.key.slice(0, -suffix.length - 1));
+    return found;
   }
 
   #find(name: string): Rows | undefined {
@@ -109,8 +151,8 @@ class Loader {
    * Fills one new parameter from the key of its own name.
    * @param expected false where no checkpoint of the reference has it
    */
-  fill(value: Value, name: string, expected: boolean): void {
-    const found = this.#find(name);
+  fill(value: Value, path: string, suffix: string, expected: boolean): void {
+    const found = this.#findOf(path, suffix);
     if (found) this.#put(value, found);
     else if (expected) this.#initialised.push(value.name);
   }
@@ -144,8 +186,8 @@ class Loader {
       const made = session.parameters.ofProjection(site, { path, name }).get(`${name}.${part}`);
       // What another side shares is filled once.
       const second = made && !this.#filled.has(made) ? made : undefined;
-      const own = second && this.#find(`${path}.${name}.${part}`);
-      const packed = this.#packed(`${site.path}.${letter}_proj.${part}`, side, session);
+      const own = second && this.#findOf(path, `${name}.${part}`);
+      const packed = this.#packed(site, `${letter}_proj.${part}`, side, session);
       const height = side.columns.length;
       const rows = packed?.tensor.shape[0];
       if (packed && rows !== height && !(made && rows === 2 * height)) {
@@ -164,19 +206,36 @@ class Loader {
     // Further projections of the side have no other name than their own.
     const further = new RegExp(`^${letter}2_proj\\.\\d`);
     for (const [suffix, value] of session.parameters.of(site))
-      if (further.test(suffix)) this.fill(value, `${site.path}.${suffix}`, true);
+      if (further.test(suffix)) this.fill(value, site.path, suffix, true);
   }
 
   /** Fills second projections that are named by an attention which is not rewritten itself. */
   fillShared({ parameters, sites }: RewriteSession): void {
     const rewritten = new Set(sites.map(({ path }) => path));
     for (const path of parameters.paths.filter((each) => !rewritten.has(each)))
-      for (const [suffix, value] of parameters.at(path)) this.fill(value, `${path}.${suffix}`, true);
+      for (const [suffix, value] of parameters.at(path)) this.fill(value, path, suffix, true);
+  }
+
+  /** Fills linear layers that have lost their names, of an attention that the checkpoint has. */
+  fillErased(site: LocatedSite, erased: ErasedLayers): void {
+    const module = this.#modules.get(site.path);
+    if (module === undefined) return;
+    const done = new Set(this.#loaded.map(({ parameter }) => parameter));
+    const layers = (erased.get(site) ?? []).filter(({ projection }) => !done.has(projection.holder.name));
+    const free = this.checkpoint.names.filter((name) => !this.#used.has(name));
+    for (const found of findErased(layers, module, free, this.checkpoint)) {
+      const { projection, transposed } = found;
+      const whole = { projection, columns: Int32Array.from({ length: projection.outFeatures }, (_, i) => i) };
+      for (const part of ['weight', 'bias'] as const) {
+        const rows = found[part] === undefined ? undefined : this.#find(found[part]);
+        if (rows) this.#putPositive(site, whole, part, part === 'weight' && transposed ? turned(rows) : rows);
+      }
+    }
   }
 
   /** What a checkpoint has of both components, positive ones first. */
-  #packed(name: string, side: Side, { options }: RewriteSession): Rows | undefined {
-    const found = this.#find(name);
+  #packed(site: LocatedSite, suffix: string, side: Side, { options }: RewriteSession): Rows | undefined {
+    const found = this.#findOf(site.path, suffix);
     const both = found?.tensor.shape[0] === 2 * side.columns.length;
     if (!found || !both) return found;
     const data = inHalves(found.tensor.data, side.heads, presetOf(options).pairing);
@@ -219,7 +278,12 @@ class Loader {
   }
 
   /** Puts rows into the model's own projection. */
-  #putPositive(site: LocatedSite, side: Side, part: 'weight' | 'bias', rows: Rows): void {
+  #putPositive(
+    site: LocatedSite,
+    side: Pick<Side, 'projection' | 'columns'>,
+    part: 'weight' | 'bias',
+    rows: Rows,
+  ): void {
     const { projection, columns } = side;
     const source = part === 'weight' ? projection.holder : projection.bias?.holder;
     const current = source?.initializer;
@@ -249,6 +313,14 @@ class Loader {
     });
     this.#note(source.name, rows.key);
   }
+}
+
+/** A matrix of a checkpoint with its axes exchanged. */
+function turned(found: Rows): Rows {
+  const { tensor } = found;
+  const shape = [...tensor.shape].reverse();
+  const data = transposedRows(tensor.data, tensor.shape, tensor.dtype);
+  return { ...found, tensor: { ...tensor, shape, data }, rows: shape[0] ?? 1 };
 }
 
 /** Rows of a checkpoint tensor in the element type of the model. */

@@ -8,6 +8,7 @@ import { KeyIndex } from '../weights/match-names';
 import type { Safetensors } from '../weights/safetensors';
 import { refuseDifferential } from './already-differential';
 import { completeBranches } from './branch-caches';
+import { erasedLayers } from './erased-weights';
 import { halveShownMaps } from './halved-maps';
 import { type LoadReport, loadWeights } from './load-weights';
 import type { Lowering } from './lowering';
@@ -90,6 +91,7 @@ export function runRewrite(
       inputs.afterPass?.(pass, model);
     };
     const cleanups = passes.cleanups.map((cleanup) => ({ name: cleanup.name, run: cleanup.prepare(model) }));
+    const erased = inputs.checkpoint ? erasedLayers(chosen, found.analysis) : new Map();
     const session = new RewriteSession(model, found, chosen, options);
     const misses = [...found.misses, ...lowerAll(session, passes.lowerings)];
     const permitted = options.allowPartial || options.layers !== undefined;
@@ -108,7 +110,8 @@ export function runRewrite(
       cleanup.run();
       checkpoint(cleanup.name);
     }
-    const weights = inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path);
+    const weights =
+      inputs.checkpoint && loadWeights(session, inputs.checkpoint, inputs.checkpoint.path, erased);
     if (weights && inputs.strictWeights) refuseLoose(weights, inputs.checkpoint?.path ?? '');
     stampMetadata(session, inputs, weights, separated, monitoring);
     checkpoint('finish');

@@ -44,3 +44,45 @@ function* ends(path: string): Iterable<string> {
     from = dot + 1;
   }
 }
+
+/**
+ * The modules of a checkpoint that lie below a module of the model, with the longest common path: `model.layers.0.self_attn`
+ * lies below `m.model.layers.0`. Neither what is left over in front nor what lies below may number layers.
+ */
+export function modulesBelow(parent: string, modules: Iterable<string>): string[] {
+  const wanted = parent.split('.');
+  let found: string[] = [];
+  let length = 1;
+  for (const module of modules) {
+    const common = commonAbove(wanted, module.split('.'));
+    if (common < length) continue;
+    if (common > length) found = [];
+    length = common;
+    found.push(module);
+  }
+  return found;
+}
+
+/** The longest common path of a module and of some module above another one; 0 where a number is left over. */
+function commonAbove(parent: readonly string[], module: readonly string[]): number {
+  let longest = 0;
+  for (let end = module.length - 1; end > 0 && !isNumbered(module.slice(end)); end--) {
+    const above = module.slice(0, end);
+    const common = commonEnd(parent, above);
+    const left = [...parent.slice(0, parent.length - common), ...above.slice(0, end - common)];
+    // That both have a layer 0 says nothing: what is numbered must be called the same.
+    const enough = common > 1 || left.length === 0 || !isNumbered(above.slice(-1));
+    if (enough && !isNumbered(left)) longest = Math.max(longest, common);
+  }
+  return longest;
+}
+
+function isNumbered(parts: readonly string[]): boolean {
+  return parts.some((part) => /\d/.test(part));
+}
+
+function commonEnd(a: readonly string[], b: readonly string[]): number {
+  let count = 0;
+  while (count < Math.min(a.length, b.length) && a[a.length - 1 - count] === b[b.length - 1 - count]) count++;
+  return count;
+}

@@ -74,8 +74,9 @@ describe('names', () => {
     const { weights } = rewritten({
       'layers.10.attn.lambda_q1': random('a', 4),
       '0.layers.0.attn.lambda_k1': random('b', 4),
+      'layers.0.attn.lambda_q2': random('c', 4),
     });
-    expect(weights?.loaded).toEqual([]);
+    expect(weights?.loaded.map(({ key }) => key)).toEqual(['layers.0.attn.lambda_q2']);
     expect(weights?.unused).toHaveLength(2);
   });
 
@@ -211,7 +212,11 @@ test('a number may be stored as a vector of one', () => {
 
 test('quantized second projections are said to keep their initial values', () => {
   const { model } = openExport('bert-enc-ts14-eager+int8');
-  const { weights } = rewriteModel(model, { init: 'mirror', weights: checkpoint({ x: random('x', 1) }) });
+  const weight = random('w', 32);
+  const { weights } = rewriteModel(model, {
+    init: 'mirror',
+    weights: checkpoint({ 'encoder.layer.0.attention.output.LayerNorm.weight': weight }),
+  });
   expect(weights?.initialised).toContain('m.encoder.layer.0.attention.self.q2_proj.weight');
   expect(weights?.initialised).toContain('m.encoder.layer.0.attention.self.k2_proj.weight_scale');
 });
