@@ -196,7 +196,7 @@ describe('outputs that change by whole steps', () => {
     const off = steps > 0 ? factor * steps : 0.05;
     const check = new CheckBuilder('function', '');
     const given = runs.map(({ outputs }, index) => (index === 0 ? larger(outputs, off) : outputs));
-    await compareOutputs(bench, runs, given, check);
+    await compareOutputs(bench, runs, given, check, []);
     return { steps, findings: check.findings.length };
   }
 
