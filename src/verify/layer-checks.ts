@@ -16,7 +16,7 @@ import { scaled } from './precision';
 import { smallParameters } from './probe';
 import type { Array64 } from './reference';
 import type { CheckBuilder } from './report';
-import type { StepChanges } from './steps';
+import type { Allowance } from './steps';
 import { type Tensor, toFloat64 } from './tensor';
 import { type Tolerance, toleranceFor } from './tolerance';
 
@@ -180,19 +180,19 @@ export function compareExchanged(
 
 /**
  * Compares the outputs of the original with those of a model that must give the same.
- * @param steps what else is allowed where the model is quantized
+ * @param allowance what else is allowed where the model is quantized
  */
 export async function compareFunction(
   run: CaseRun,
   actual: Readonly<Record<string, Tensor>>,
   toleranceOf: (dtype: Tensor['dtype'] | undefined) => Tolerance,
   check: CheckBuilder,
-  steps?: StepChanges,
+  allowance?: Allowance,
 ): Promise<void> {
   for (const [name, expected] of Object.entries(run.outputs)) {
     const tolerance = toleranceOf(expected.dtype);
     const compared = (allowed: Tolerance) => compareTensors(expected, actual[name], allowed);
-    const comparison = steps ? await steps.allowing(name, tolerance, compared) : compared(tolerance);
+    const comparison = allowance ? await allowance.allowing(name, tolerance, compared) : compared(tolerance);
     check.compare(name, comparison, run.where);
   }
 }

@@ -14,12 +14,22 @@ import { TOLERANCES, type Tolerance } from './tolerance';
 /** How far what an attention gives may be off: as far as in a model that does not quantize it. */
 const OFF = TOLERANCES.float32.rtol;
 
+/** What is allowed in a comparison of an output beside the tolerance. */
+export interface Allowance {
+  /** Makes the comparison; where it fails, once more with that allowed. */
+  allowing(
+    output: string,
+    tolerance: Tolerance,
+    compare: (tolerance: Tolerance) => TensorComparison,
+  ): Promise<TensorComparison>;
+}
+
 /**
  * A model that quantizes what it computes has steps: a number near the boundary between two of them falls on the other side
  * however little it is moved, and what follows changes by whole steps. How large they are at the outputs is not known before,
  * so it is measured: the original is run with all that its attentions give a little larger, and a little smaller.
  */
-export class StepChanges {
+export class StepChanges implements Allowance {
   #known: Promise<ReadonlyMap<string, number>> | undefined;
 
   constructor(

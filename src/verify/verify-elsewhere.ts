@@ -7,6 +7,7 @@ import { checkOverflow } from './check-overflow';
 import { checkPlacement } from './check-placement';
 import { compareTensors } from './compare';
 import { locateElsewhere } from './locate-elsewhere';
+import { type ChangedOutputs, changesBetween, OptimizationChanges } from './optimized-outputs';
 import { type Placement, placementOf } from './placement';
 import type { ProviderSpec } from './providers';
 import { type Check, CheckBuilder, type PlacementAtLevel } from './report';
@@ -48,7 +49,7 @@ export async function verifyElsewhere(
     const between = toleranceBetween(at.bench, bench);
     let known: Promise<string | undefined> | undefined;
     const blameOriginal = async (check: CheckBuilder) => {
-      known ??= differenceOfOriginal(bench, at.original, between);
+      known ??= differenceOfOriginal(bench, at.original, between, atHome(home, at, originalGives));
       const difference = await known;
       if (difference !== undefined)
         check.findInOriginal(
@@ -64,7 +65,14 @@ export async function verifyElsewhere(
     placements.push({ ...placement, optimization: bench.place.optimization });
     await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
-    const wrong = await compareRuns(bench, at.original, at.rewritten.given, given, between, same);
+    const expected = at.rewritten.given;
+    const changes = changesAt(
+      bench,
+      at.original,
+      atHome(home, at, ({ rewritten }) => rewritten.given),
+    );
+    const wrong = await compareRuns(at.original, expected, given, between, same, changes);
+    notVerified.push(...changes.notes);
     if (wrong) {
       await bench.noteRefusals(same, () => locateElsewhere(at.bench, bench, wrong, same));
       await blameOriginal(same);
@@ -72,9 +80,10 @@ export async function verifyElsewhere(
     const before = layers.findings.length;
     await checkLayers(bench, at.original, given, layers, notVerified);
     if (layers.findings.length > before) await blameOriginal(layers);
-    if (keepsFunction) await compareOutputs(bench, at.original, given, kept);
+    if (keepsFunction) await compareOutputs(bench, at.original, given, kept, notVerified, at.bench);
     checkOverflow(at.loud, rewritten.loud, loud);
-    if (canBeUnmixed(bench)) await compareOutputs(bench, at.original, rewritten.unmixed, unmixed);
+    if (canBeUnmixed(bench))
+      await compareOutputs(bench, at.original, rewritten.unmixed, unmixed, notVerified, at.bench);
   }
   const ran = placements.length > 0;
   const checks = [
@@ -101,21 +110,40 @@ export function toleranceBetween(home: Bench, away: Bench): Bench['toleranceOf']
   };
 }
 
+const originalGives = ({ original }: HomeRuns): Tensors[] => original.map(({ outputs }) => outputs);
+
+/** What optimizations change on the CPU in what a model gives there. */
+function atHome(
+  home: readonly HomeRuns[],
+  at: HomeRuns,
+  given: (runs: HomeRuns) => readonly Tensors[],
+): ChangedOutputs {
+  const plain = home.find(({ bench }) => bench.place.optimization === 'disabled');
+  return plain ? changesBetween(at.bench, given(plain), given(at)) : new Map();
+}
+
+/**
+ * For a model on a provider beside the same model on the CPU. What that gives without optimizations is right, and with them
+ * it may be far from there; what they do on the provider is what is looked for.
+ */
+function changesAt(bench: Bench, runs: readonly CaseRun[], changed: ChangedOutputs): OptimizationChanges {
+  return new OptimizationChanges(bench, new StepChanges(bench, runs), async () => [changed]);
+}
+
 /** Compares what the same model gives in two places; gives the first case in which that differs. */
 async function compareRuns(
-  bench: Bench,
   runs: readonly CaseRun[],
   expected: readonly Tensors[],
   actual: readonly Tensors[],
   between: Bench['toleranceOf'],
   check: CheckBuilder,
+  changes: OptimizationChanges,
 ): Promise<CaseRun | undefined> {
-  const steps = new StepChanges(bench, runs);
   let wrong: CaseRun | undefined;
   for (const [index, run] of runs.entries()) {
     for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
       const compared = (tolerance: Tolerance) => compareTensors(tensor, actual[index]?.[name], tolerance);
-      const comparison = await steps.allowing(name, between(tensor.dtype), compared);
+      const comparison = await changes.allowing(name, between(tensor.dtype), compared);
       if (!comparison.passed) wrong ??= run;
       check.compare(`output '${name}'`, comparison, run.where);
     }
@@ -153,6 +181,7 @@ async function differenceOfOriginal(
   bench: Bench,
   runs: readonly CaseRun[],
   between: Bench['toleranceOf'],
+  changed: ChangedOutputs,
 ): Promise<string | undefined> {
   const itself = new CheckBuilder('providers', '');
   await bench.noteRefusals(itself, () =>
@@ -160,7 +189,7 @@ async function differenceOfOriginal(
       const given: Tensors[] = [];
       for (const run of runs) given.push(await session.run(run.feeds));
       const expected = runs.map(({ outputs }) => outputs);
-      await compareRuns(bench, runs, expected, given, between, itself);
+      await compareRuns(runs, expected, given, between, itself, changesAt(bench, runs, changed));
     }),
   );
   return itself.findings[0]?.message;

@@ -2,25 +2,17 @@
  * Models after static quantization (QDQ): ONNX Runtime fuses what quantizes into the operators around it, and then rounds
  * otherwise. Where layers are looked at it cannot, so that a copy which shows them gives something else than the file.
  */
-import { passes } from '../../passes';
 import { verifyModels } from '../../src/api/verify';
-import { findAttention } from '../../src/attention/find';
-import { readRecord } from '../../src/attention/record';
-import { load } from '../../src/ir';
-import { readModel } from '../../src/onnx';
-import { Bench, type Tensors } from '../../src/verify/bench';
-import { runOriginal } from '../../src/verify/case-runs';
 import { compareOutputs } from '../../src/verify/check-function';
 import { checkLayers } from '../../src/verify/check-layers';
 import { outputsThatOptimizationsChange } from '../../src/verify/optimized-outputs';
-import { Correspondence } from '../../src/verify/outside';
 import { CheckBuilder } from '../../src/verify/report';
 import { runRewritten } from '../../src/verify/rewritten-runs';
 import { StepChanges } from '../../src/verify/steps';
-import { type Tensor, toFloat64 } from '../../src/verify/tensor';
 import { TOLERANCES } from '../../src/verify/tolerance';
 import type { VerifySettings } from '../../src/verify/verify';
 import { openExport, quantizedFixture } from '../support/fixtures';
+import { benchAndRuns, larger } from './support/benches';
 import { Draft } from './support/draft';
 import { failedChecks, findingsOf, pairOfModel } from './support/pairs';
 
@@ -124,30 +116,6 @@ test('damage of a layer is found', async () => {
   expect(failedChecks(report)).toContain('layers');
 });
 
-/** A rewrite at home, on one token or as many as are asked for, and what the original gives. */
-async function benchAndRuns(model: string, settings: VerifySettings, optimization: 'all' | 'disabled') {
-  const pair = pairOfModel(model, {});
-  const [original, rewritten] = [load(readModel(pair.original)), load(readModel(pair.rewritten))];
-  const record = readRecord(rewritten);
-  if (!record) throw new Error('no record');
-  const { sites } = findAttention(original, passes.recognisers);
-  const map = new Correspondence(original, rewritten, record, sites);
-  const nothing = { prepared: [], prepareOriginal: () => undefined, expectedParameters: new Map() };
-  const whole = { original, rewritten, record, sites, keepsFunction: false, ...nothing };
-  const bench = new Bench(whole, map, settings).at({ optimization });
-  const runs = await bench.original((session) => runOriginal(original, session, bench.settings, []));
-  return { bench, runs };
-}
-
-/** Outputs whose numbers are all larger. */
-function larger(outputs: Tensors, by: number): Tensors {
-  const entries = Object.entries(outputs).map(([name, tensor]): [string, Tensor] => [
-    name,
-    { ...tensor, data: Float32Array.from(toFloat64(tensor), (value) => value + by) },
-  ]);
-  return Object.fromEntries(entries);
-}
-
 describe('a file that gives something else than the copy which shows its layers', () => {
   /** Checks the layers as though the file gave numbers that are larger by 1. */
   async function found(model: string, optimization: 'all' | 'disabled') {
@@ -196,7 +164,7 @@ describe('outputs that change by whole steps', () => {
     const off = steps > 0 ? factor * steps : 0.05;
     const check = new CheckBuilder('function', '');
     const given = runs.map(({ outputs }, index) => (index === 0 ? larger(outputs, off) : outputs));
-    await compareOutputs(bench, runs, given, check);
+    await compareOutputs(bench, runs, given, check, []);
     return { steps, findings: check.findings.length };
   }
 
