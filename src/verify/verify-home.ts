@@ -76,7 +76,10 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
   if (home.length === 0) notVerified.push('the layers: the rewritten model does not run');
   else {
     if (duplicate)
-      checks.push(await checkNeutralised(bench, first), await checkExchanged(bench, first, positive));
+      checks.push(
+        await checkNeutralised(bench, first),
+        await checkExchanged(bench, first, positive, notVerified),
+      );
     checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
     if (record.options.monitorLayers !== undefined || record.monitored.length > 0)
       checks.push(await checkMonitored(bench, first));
