@@ -13,6 +13,7 @@ export interface Bystanders {
   readonly uses: readonly BystanderUse[];
   /** The nodes from the projections to the scores. */
   readonly slice: ReadonlySet<Node>;
+  readonly sides: readonly Sides[];
 }
 
 export interface BystanderUse extends Use {
@@ -21,8 +22,8 @@ export interface BystanderUse extends Use {
   readonly layers: readonly LayerUnderTest[];
 }
 
-/** What bystanders are found by. */
-interface Sides {
+/** The nodes of a layer by whom they serve. */
+export interface Sides {
   readonly under: LayerUnderTest;
   /** From the projections to the positive scores or maps. */
   readonly positive: ReadonlySet<Node>;
@@ -53,7 +54,7 @@ export function findBystanders(
       }
     }
   }
-  return { uses, slice };
+  return { uses, slice, sides };
 }
 
 function isBystander({ node, index }: Use, { under, positive, negative, behind }: Sides): boolean {

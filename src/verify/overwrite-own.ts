@@ -32,8 +32,19 @@ export function overwriteOwn(
   const before = new Map<Value, Value>();
   for (const [holder, group] of groupsOf(own)) {
     const readers = [...readersOf(group)];
-    if (isForAll(holder, group, readers, chains)) overwriteFor(holder, readers, bystanders, before);
-    else for (const reader of readers) overwritePrivately(model, holder, reader, chains, before);
+    const { others, intruders } = strangersAmong(endUses(holder, chains), group, bystanders);
+    const alike = new Set(readers.map(columnsOf)).size === 1;
+    if (group.some(({ use }) => !use) || (alike && others.length === 0))
+      overwriteFor(holder, readers, bystanders, before);
+    else {
+      const copies = readers.map((reader) => overwritePrivately(model, holder, reader, chains, before));
+      for (const { node, index } of intruders) {
+        const read = node.inputs[index];
+        const other = copies.find((copy) => copy !== undefined);
+        if (read && other)
+          node.graph.setInput(node, index, new Twins(new Map([[holder, other]]), chains).of(read));
+      }
+    }
   }
   const twins = new Twins(before, new Set([...bystanders.slice, ...chains]));
   for (const { node, index, value } of bystanders.uses) node.graph.setInput(node, index, twins.of(value));
@@ -88,17 +99,32 @@ function readersOf(parts: readonly OwnPart[]): Iterable<OwnPart[]> {
   return readers.values();
 }
 
-/** True where nobody else reads a stored tensor, and all who do, read the same columns for their scores. */
-function isForAll(
-  holder: Value,
+/**
+ * Who reads a stored tensor beside those for whom it is overwritten. Intruders belong to a negative component and have no
+ * right to it: nothing that reads it in the same way stands in the positive one, other than the projection itself.
+ */
+function strangersAmong(
+  uses: readonly Use[],
   group: readonly OwnPart[],
-  readers: readonly (readonly OwnPart[])[],
-  chains: ReadonlySet<Node>,
-): boolean {
-  if (group.some(({ use }) => !use)) return true;
-  const columns = new Set(readers.map(columnsOf));
-  const nodes = new Set(group.map(({ use }) => use?.node));
-  return columns.size === 1 && endReaders(holder, chains).every((node) => nodes.has(node));
+  { sides }: Bystanders,
+): { others: Use[]; intruders: Use[] } {
+  const own = new Set(group.map(({ use }) => use?.node));
+  const intrudes = ({ node, index }: Use) =>
+    sides.some(({ positive, negative }) => {
+      const stoodFor = uses.some(
+        (use) =>
+          positive.has(use.node) &&
+          !own.has(use.node) &&
+          use.index === index &&
+          use.node.operator === node.operator,
+      );
+      return negative.has(node) && !positive.has(node) && !stoodFor;
+    });
+  const strangers = uses.filter(({ node }) => !own.has(node));
+  return {
+    others: strangers.filter((use) => !intrudes(use)),
+    intruders: strangers.filter(intrudes),
+  };
 }
 
 function columnsOf(parts: readonly OwnPart[]): string {
@@ -109,11 +135,11 @@ function columnsOf(parts: readonly OwnPart[]): string {
 }
 
 /** Who reads a stored tensor, directly or laid out in another way. */
-function endReaders(holder: Value, chains: ReadonlySet<Node>): Node[] {
-  return holder.readers.flatMap((reader) =>
-    chains.has(reader)
-      ? reader.outputs.flatMap((output) => (output ? endReaders(output, chains) : []))
-      : [reader],
+function endUses(holder: Value, chains: ReadonlySet<Node>): Use[] {
+  return [...holder.uses].flatMap((use) =>
+    chains.has(use.node)
+      ? use.node.outputs.flatMap((output) => (output ? endUses(output, chains) : []))
+      : [use],
   );
 }
 
@@ -138,22 +164,23 @@ function overwriteFor(
   model.replaceInitializer(holder, next);
 }
 
-/** Gives one reader a stored tensor of its own. */
+/** Gives one reader a stored tensor of its own, and gives that. */
 function overwritePrivately(
   model: Model,
   holder: Value,
   parts: readonly OwnPart[],
   chains: ReadonlySet<Node>,
   before: Map<Value, Value>,
-): void {
+): Value | undefined {
   const [tensor, use] = [constantTensor(holder), parts[0]?.use];
   const read = use?.node.inputs[use.index];
-  if (!tensor || !use || !read) return;
+  if (!tensor || !use || !read) return undefined;
   const next = withBytes(tensor, changed(model.bytes(tensor), parts));
   const other = model.graph.addInitializer(`${holder.name}/other`, next);
   const own = new Twins(new Map([[holder, other]]), chains).of(read);
   use.node.graph.setInput(use.node, use.index, own);
   before.set(own, read);
+  return other;
 }
 
 /** Puts the columns back in the opposite order, and what each holds as well: as large as before, whatever the type. */
