@@ -5,6 +5,8 @@ import { PLAIN, plural, printable, scientific, wrap } from './text';
 
 /** Findings of one check that are printed; the JSON has all. */
 const MOST_FINDINGS = 5;
+/** Inputs that one check left out; the JSON has all. */
+const MOST_LEFT_OUT = 3;
 /** Comparisons of one check that are printed; the JSON has all. */
 const MOST_COMPARISONS = 12;
 
@@ -36,8 +38,14 @@ function checkLines(check: Check, { style = PLAIN }: TableOptions): string[] {
     return `        ${printable(layer === undefined ? message : `${layer}: ${message}`)}`;
   });
   const more = check.findings.length - shown.length;
+  const { inputs, leftOut } = check;
+  const on = inputs === undefined ? '' : ` with ${plural(inputs, 'input')}`;
   return [
-    `  ${mark}  ${check.states} (${plural(check.compared, 'comparison')}${error})`,
+    `  ${mark}  ${check.states} (${plural(check.compared, 'comparison')}${on}${error})`,
+    ...leftOut
+      .slice(0, MOST_LEFT_OUT)
+      .map(({ input, reason }) => `        Left out: ${printable(`${input}: ${reason}`)}`),
+    ...(leftOut.length > MOST_LEFT_OUT ? [`        and ${leftOut.length - MOST_LEFT_OUT} more`] : []),
     ...shown,
     ...(more > 0 ? [`        and ${more} more`] : []),
   ];

@@ -1,6 +1,6 @@
 /** The checks that depend on the execution provider, on one that is not the CPU. */
 import type { Bench, Tensors } from './bench';
-import type { CaseRun } from './case-runs';
+import { type CaseRun, inputOf } from './case-runs';
 import { compareOutputs } from './check-function';
 import { checkLayers } from './check-layers';
 import { checkOverflow } from './check-overflow';
@@ -113,6 +113,7 @@ async function compareRuns(
   const steps = new StepChanges(bench, runs);
   let wrong: CaseRun | undefined;
   for (const [index, run] of runs.entries()) {
+    check.ranOn(inputOf(run));
     for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
       const compared = (tolerance: Tolerance) => compareTensors(tensor, actual[index]?.[name], tolerance);
       const comparison = await steps.allowing(name, between(tensor.dtype), compared);

@@ -8,6 +8,7 @@ import { checkLayers, type PositiveRun } from './check-layers';
 import { checkMonitored } from './check-monitored';
 import { checkOverflow } from './check-overflow';
 import { checkPrepared } from './check-prepared';
+import { checkRefused } from './check-refused';
 import { type Check, CheckBuilder } from './report';
 import { type RewrittenRuns, runRewritten } from './rewritten-runs';
 
@@ -47,7 +48,8 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
   const duplicate = record.options.heads === 'duplicate';
   const layers = new CheckBuilder('layers', STATES.layers);
   const home: HomeRuns[] = [];
-  let positive: readonly PositiveRun[] = [];
+  let positive: readonly (PositiveRun | undefined)[] = [];
+  let ran: readonly CaseRun[] = [];
   for (const { optimization, where } of LEVELS) {
     const here = bench.at({ optimization });
     const run = where === '' ? all : await again(here, all, where, notVerified);
@@ -55,18 +57,16 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     // What does not keep the function may overflow by what it was made to compute.
     const loud = run.filter((each) => each.loud && keepsFunction);
     if (runs.length === 0) continue;
-    const rewritten = await runRewritten(here, runs, loud, layers);
+    const rewritten = await runRewritten(here, runs, loud, layers, !keepsFunction);
     if (!rewritten) continue;
-    home.push({ bench: here, where, original: runs, loud, rewritten });
-    const looked = await checkLayers(
-      here,
-      runs,
-      rewritten.given,
-      layers,
-      notVerified,
-      duplicate && where === '',
-    );
-    if (where === '') positive = looked;
+    home.push({ bench: here, where, original: rewritten.runs, loud, rewritten });
+    const { given } = rewritten;
+    const withPositive = duplicate && where === '';
+    const looked = await checkLayers(here, rewritten.runs, given, layers, notVerified, withPositive);
+    await checkRefused(here, rewritten.refused, layers, notVerified);
+    if (rewritten.runs.length === 0)
+      layers.missProof(`the rewritten model as a whole runs with no input${where}`);
+    if (where === '') [positive, ran] = [looked, rewritten.runs];
   }
   // One recorded input cannot take every branch; generated ones must.
   if (bench.settings.inputs !== undefined)
@@ -78,11 +78,11 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     if (duplicate)
       checks.push(
         await checkNeutralised(bench, first),
-        await checkExchanged(bench, first, positive, notVerified),
+        await checkExchanged(bench, ran, positive, notVerified),
       );
     checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
     if (record.options.monitorLayers !== undefined || record.monitored.length > 0)
-      checks.push(await checkMonitored(bench, first));
+      checks.push(await checkMonitored(bench, ran, positive));
   }
   return {
     checks,
@@ -99,7 +99,7 @@ async function again(
   notVerified: string[],
 ): Promise<CaseRun[]> {
   try {
-    return await bench.original((session) => rerunOriginal(runs, session, where));
+    return await bench.original((session) => rerunOriginal(runs, session, where, notVerified));
   } catch (error) {
     if (!(error instanceof DiffxError) || error.code !== 'runtime-refused') throw error;
     notVerified.push(`everything${where}: the original itself does not run: ${error.message}`);
