@@ -78,11 +78,18 @@ function caseLines({ cases, checks }: VerifyReport, { width }: TableOptions): st
         `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value${place}`,
       );
   }
+  const slack = checks
+    .flatMap(({ comparisons }) => Object.values(comparisons))
+    .reduce((most, each) => Math.max(most, each.slack), 0);
+  const besides =
+    slack > 0 ? `, and up to ${scientific(slack)} more in rows whose masked scores are rounded coarsely` : '';
   const more = cases.length - MOST_CASES;
   const named = [...cases.slice(0, MOST_CASES), ...(more > 0 ? [`and ${more} more`] : [])];
   return [
     ...wrap(`${plural(cases.length, 'input')} tried: ${printable(named.join('; ')) || 'none'}`, width),
-    ...(allowed.size === 0 ? [] : [`Errors allowed: ${[...allowed.values()].join('; ')}`]),
+    ...(allowed.size === 0
+      ? []
+      : wrap(`Errors allowed: ${[...allowed.values()].join('; ')}${besides}`, width)),
   ];
 }
 
