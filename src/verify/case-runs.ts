@@ -125,7 +125,7 @@ export async function runOriginal(
       if (longest && longest.sequence === length && (await attempt(longest))) break;
     }
   }
-  for (let length = 2; runs.length === 0 && length <= LONGEST_PROBE; length++) {
+  for (let length = 2; runs.length + nothing.length === 0 && length <= LONGEST_PROBE; length++) {
     for (const feedCase of planCases(inputs, { ...plan, lengths: [length] })) await attempt(feedCase);
   }
   if (runs.length === 0 && nothing.length > 0) throw errors.nothingComparable(original.file.path, nothing);

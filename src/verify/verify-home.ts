@@ -59,13 +59,15 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     if (runs.length === 0) continue;
     const rewritten = await runRewritten(here, runs, loud, layers, !keepsFunction);
     if (!rewritten) continue;
+    await checkRefused(here, rewritten.refused, layers, notVerified);
+    if (rewritten.runs.length === 0) {
+      layers.missProof(`the rewritten model as a whole runs with no input${where}`);
+      continue;
+    }
     home.push({ bench: here, where, original: rewritten.runs, loud, rewritten });
     const { given } = rewritten;
     const withPositive = duplicate && where === '';
     const looked = await checkLayers(here, rewritten.runs, given, layers, notVerified, withPositive);
-    await checkRefused(here, rewritten.refused, layers, notVerified);
-    if (rewritten.runs.length === 0)
-      layers.missProof(`the rewritten model as a whole runs with no input${where}`);
     if (where === '') [positive, ran] = [looked, rewritten.runs];
   }
   // One recorded input cannot take every branch; generated ones must.
