@@ -96,7 +96,8 @@ test('a score in the middle of two numbers may be either, and its row has slack 
   const bias = { shape: [2], data: new Float64Array(2).fill(-10_000) };
   const { data, slack = new Float64Array(0) } = softmax(added(x, bias, rounding), rounding);
   const either = [0, step].map((first) => 1 / (1 + Math.exp(3 * step - first)));
-  for (const one of either) expect(Math.abs((data[0] ?? 0) - one)).toBeLessThanOrEqual((slack[0] ?? 0) + 1e-12);
+  for (const one of either)
+    expect(Math.abs((data[0] ?? 0) - one)).toBeLessThanOrEqual((slack[0] ?? 0) + 1e-12);
   expect(slack[0]).toBeLessThan(step);
 });
 
