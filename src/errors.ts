@@ -74,6 +74,14 @@ export const errors = {
       `${path}: verification failed: ${what}`,
       remedy,
     ),
+  /** Nothing wrong was seen, but too little was looked at. */
+  verificationIncomplete: (path: string, what: string, remedy: string) =>
+    new DiffxError(
+      'verification-incomplete',
+      ExitCode.verificationFailed,
+      `${path}: verification is incomplete: ${what}`,
+      remedy,
+    ),
   internal: (reason: string) =>
     new DiffxError(
       'internal',
@@ -472,6 +480,13 @@ export const errors = {
       'no-case-runs',
       `${path}: runs with none of the generated inputs: ${reason}`,
       'Give inputs with --inputs file.safetensors.',
+    ),
+  /** @param inputs what was tried */
+  nothingComparable: (path: string, inputs: readonly string[]) =>
+    usage(
+      'nothing-comparable',
+      `${path}: gives NaN alone with all generated inputs that it runs with: ${inputs.join('; ')}`,
+      'Give inputs with --inputs file.safetensors with which it gives numbers.',
     ),
   invalidRecord: (path: string, key: string, cause?: unknown) =>
     usage(

@@ -6,6 +6,8 @@ import { PLAIN, plural, scientific, wrap } from './text';
 
 /** Findings of one check that are printed; the JSON has all. */
 const MOST_FINDINGS = 5;
+/** Inputs that one check left out; the JSON has all. */
+const MOST_LEFT_OUT = 3;
 /** Comparisons of one check that are printed; the JSON has all. */
 const MOST_COMPARISONS = 12;
 
@@ -37,8 +39,14 @@ function checkLines(check: Check, { style = PLAIN }: TableOptions): string[] {
     return `        ${printable(layer === undefined ? message : `${layer}: ${message}`)}`;
   });
   const more = check.findings.length - shown.length;
+  const { inputs, leftOut } = check;
+  const on = inputs === undefined ? '' : ` with ${plural(inputs, 'input')}`;
   return [
-    `  ${mark}  ${check.states} (${plural(check.compared, 'comparison')}${error})`,
+    `  ${mark}  ${check.states} (${plural(check.compared, 'comparison')}${on}${error})`,
+    ...leftOut
+      .slice(0, MOST_LEFT_OUT)
+      .map(({ input, reason }) => `        Left out: ${printable(`${input}: ${reason}`)}`),
+    ...(leftOut.length > MOST_LEFT_OUT ? [`        and ${leftOut.length - MOST_LEFT_OUT} more`] : []),
     ...shown,
     ...(more > 0 ? [`        and ${more} more`] : []),
   ];
@@ -71,11 +79,18 @@ function caseLines({ cases, checks }: VerifyReport, { width }: TableOptions): st
         `${scientific(tolerance.atol)} and ${scientific(tolerance.rtol)} of the value${place}`,
       );
   }
+  const slack = checks
+    .flatMap(({ comparisons }) => Object.values(comparisons))
+    .reduce((most, each) => Math.max(most, each.slack), 0);
+  const besides =
+    slack > 0 ? `, and up to ${scientific(slack)} more in rows whose masked scores are rounded coarsely` : '';
   const more = cases.length - MOST_CASES;
   const named = [...cases.slice(0, MOST_CASES), ...(more > 0 ? [`and ${more} more`] : [])];
   return [
     ...wrap(`${plural(cases.length, 'input')} tried: ${printable(named.join('; ')) || 'none'}`, width),
-    ...(allowed.size === 0 ? [] : [`Errors allowed: ${[...allowed.values()].join('; ')}`]),
+    ...(allowed.size === 0
+      ? []
+      : wrap(`Errors allowed: ${[...allowed.values()].join('; ')}${besides}`, width)),
   ];
 }
 

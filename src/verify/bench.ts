@@ -1,7 +1,7 @@
 import { MIX_INPUT } from '../attention/record';
 import { DiffxError, ExitCode, isRefused } from '../errors';
 import type { Model } from '../ir';
-import type { CaseRun } from './case-runs';
+import { type CaseRun, inputOf, orRefusal } from './case-runs';
 import type { Exposure } from './exposure';
 import { type Component, type DoubledKeys, doubledInputs, doubledOutputs, doubleFeeds } from './key-caches';
 import type { Limits, Look } from './layer-checks';
@@ -180,15 +180,23 @@ export class Bench {
     return { name: of.file.path, refusedExitCode, ...threadsFor(of.file), ...this.place, profile };
   }
 
-  /** A rewritten model that the runtime refuses, or that wants other inputs, is a finding; true where there is none. */
-  async noteRefusals(check: CheckBuilder, work: () => Promise<void>): Promise<boolean> {
+  /**
+   * A rewritten model that the runtime refuses, or that wants other inputs, is a finding; of a changed copy that shows
+   * nothing wrong, but proves nothing. True where there is none.
+   */
+  async noteRefusals(
+    check: CheckBuilder,
+    work: () => Promise<void>,
+    of: 'file' | 'copy' = 'copy',
+  ): Promise<boolean> {
     try {
       await work();
       return true;
     } catch (error) {
       const known = isRefused(error) || (error instanceof DiffxError && error.code === 'feed-mismatch');
       if (!known) throw error;
-      check.findOnce(error.message);
+      if (of === 'file') check.findOnce(error.message);
+      else check.missProof(`a changed copy that this check needs does not run: ${error.message}`);
       return false;
     }
   }
@@ -203,6 +211,17 @@ export class Bench {
       ...(this.pair.record.options.mixInput ? mixFeed(1) : {}),
       ...more,
     };
+  }
+
+  /** Makes a run of a changed copy; where it is refused, that is a case less. */
+  async inCase<T>(check: CheckBuilder, run: CaseRun, work: () => Promise<T>): Promise<T | undefined> {
+    const given = await orRefusal(async () => ({ value: await work() }));
+    if (typeof given === 'string') {
+      check.leaveOut(inputOf(run), given);
+      return undefined;
+    }
+    check.ranOn(inputOf(run));
+    return given.value;
   }
 
   /** What a run has shown. Of `only`, if given, and nothing else, since what is shown is kept. */

@@ -1,7 +1,7 @@
-import { DiffxError, errors } from '../errors';
+import { DiffxError, errors, isRefused } from '../errors';
 import type { Model } from '../ir';
 import { describeCase, type FeedCase, isDelicate, loadFeeds, makeFeeds, planCases } from './feeds';
-import { fitInputs, isNothingButNan } from './fit';
+import { fitInputs } from './fit';
 import { longestLengths } from './longest';
 import type { Session } from './session';
 import { type Tensor, toFloat64 } from './tensor';
@@ -11,6 +11,8 @@ import type { Tolerance } from './tolerance';
 export interface CaseRun {
   /** For messages. */
   readonly where: string;
+  /** The same without how the models were optimized. Default: `where`. */
+  readonly input?: string;
   readonly feeds: Record<string, Tensor>;
   readonly outputs: Record<string, Tensor>;
   /** Large numbers are rounded so coarsely that only overflow can be looked for. */
@@ -28,19 +30,40 @@ export interface CaseSettings {
   readonly tolerance?: Tolerance;
 }
 
+/** What the inputs of a run are called. */
+export function inputOf({ input, where }: CaseRun): string {
+  return input ?? where;
+}
+
 /**
  * Runs the original once more over cases that it ran before.
  * @param where is added to what the cases are called
+ * @param skipped gets a line for each case that it does not run there
  */
 export async function rerunOriginal(
   runs: readonly CaseRun[],
   session: Session,
   where: string,
+  skipped: string[],
 ): Promise<CaseRun[]> {
   const again: CaseRun[] = [];
-  for (const run of runs)
-    again.push({ ...run, where: `${run.where}${where}`, outputs: await session.run(run.feeds) });
+  for (const run of runs) {
+    const outputs = await orRefusal(() => session.run(run.feeds));
+    if (typeof outputs === 'string')
+      skipped.push(`${run.where}${where}: the original itself does not run: ${outputs}`);
+    else again.push({ ...run, where: `${run.where}${where}`, input: inputOf(run), outputs });
+  }
   return again;
+}
+
+/** What a run gives, or why ONNX Runtime refuses it. */
+export async function orRefusal<T>(run: () => Promise<T>): Promise<T | string> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    return error.message;
+  }
 }
 
 /**
@@ -67,18 +90,19 @@ export async function runOriginal(
   const { inputs } = fit;
   const runs: CaseRun[] = [];
   let reason = '';
+  const nothing: string[] = [];
   const attempt = async (feedCase: FeedCase): Promise<boolean> => {
     const where = describeCase(feedCase);
     const feeds = makeFeeds(inputs, feedCase);
     try {
       const outputs = await session.run(feeds);
+      if (givesNoNumber(outputs)) {
+        reason = 'all that it gives is NaN';
+        nothing.push(where);
+        return false;
+      }
       if (isDelicate(feedCase) && !Object.values(outputs).every(isAllFinite)) {
         skipped.push(`${where}: the original itself gives numbers that are not finite`);
-        return true;
-      }
-      if (isNothingButNan(outputs)) {
-        skipped.push(`${where}: the original itself gives nothing but NaN`);
-        reason = 'it gives nothing but NaN';
         return true;
       }
       runs.push({ where, feeds, outputs, ...((feedCase.volume ?? 1) > 1 ? { loud: true } : {}) });
@@ -91,8 +115,10 @@ export async function runOriginal(
   };
   const plan = { seed, ...fit.plan };
   for (const feedCase of planCases(inputs, plan)) {
-    if (!(await attempt(feedCase)))
-      skipped.push(`${describeCase(feedCase)}: the original itself does not run: ${reason}`);
+    if (await attempt(feedCase)) continue;
+    const where = describeCase(feedCase);
+    const what = nothing.includes(where) ? 'gives nothing that can be compared' : 'does not run';
+    skipped.push(`${where}: the original itself ${what}: ${reason}`);
   }
   if (!lengths) {
     for (const length of longestLengths(original, inputs)) {
@@ -100,8 +126,15 @@ export async function runOriginal(
       if (longest && longest.sequence === length && (await attempt(longest))) break;
     }
   }
+  if (runs.length === 0 && nothing.length > 0) throw errors.nothingComparable(original.file.path, nothing);
   if (runs.length === 0) throw errors.noCaseRuns(original.file.path, reason);
   return runs;
+}
+
+/** True where there are numbers to give, and each of them is NaN or infinite. */
+function givesNoNumber(outputs: CaseRun['outputs']): boolean {
+  const all = Object.values(outputs).filter(({ data }) => data.length > 0);
+  return all.length > 0 && all.every((each) => !toFloat64(each).some(Number.isFinite));
 }
 
 function isAllFinite(tensor: Tensor): boolean {

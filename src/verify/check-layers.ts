@@ -4,24 +4,30 @@ import type { Model } from '../ir';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
 import { compareTensors, type TensorComparison } from './compare';
-import { decouple, decoupled } from './decouple';
-import { expose } from './exposure';
+import { type Decoupling, decouple, isHeardWhole, outputPlace } from './decouple';
+import { type Exposure, expose } from './exposure';
+import type { Component } from './key-caches';
 import { compareLayers, componentValues, type Look, labelOf, mapName } from './layer-checks';
-import { comparedValue, neededValues, placesOf } from './layer-reference';
+import { comparedValue, type LayerUnderTest, neededValues, placesOf } from './layer-reference';
 import { outputsThatOptimizationsChange } from './optimized-outputs';
-import { keyOf } from './places';
-import { asProbed, asStored, openParameters } from './probe';
+import { keyOf, type Place } from './places';
+import { asProbed, asStored, openParameters, type Setting } from './probe';
 import type { CheckBuilder } from './report';
 import { addExchangedCall } from './split-operator';
 import { StepChanges } from './steps';
 import type { Tensor } from './tensor';
 import type { Tolerance } from './tolerance';
 
-/** What the positive components are made of, case by case, where no attention hears another one. */
+/** What the positive components are made of in a case, where no attention hears another one. */
 export interface PositiveRun {
   readonly look: Look;
   readonly outputs: Tensors;
+  /** What was heard instead: what the attentions of the file itself give. */
+  readonly heard: Hearing;
 }
+
+/** What an attention gave in some run. */
+export type Hearing = (place: Place) => Tensor | undefined;
 
 /** An output of the file itself that is not what the copy gives which shows the layers. */
 interface Difference {
@@ -33,11 +39,12 @@ interface Difference {
 
 /**
  * Runs a copy of the rewritten model that shows the layers: with its own parameters, which must change nothing, and with
- * others. At home in duplicate mode also once decoupled, for the exchange of the components.
+ * others, under which every attention hears what it heard before. At home in duplicate mode also once decoupled, for the
+ * exchange of the components. A case in which the copy does not run is left out.
  * @param runs what the original gives there
  * @param given what the file itself gives, case by case
  * @param notVerified gets a line for each output of the file itself that nothing can be said of
- * @returns what the positive components are made of, where that is asked for
+ * @returns what the positive components are made of, case by case, where that is asked for
  */
 export async function checkLayers(
   bench: Bench,
@@ -46,8 +53,8 @@ export async function checkLayers(
   check: CheckBuilder,
   notVerified: string[],
   withPositive = false,
-): Promise<readonly PositiveRun[]> {
-  const positive: PositiveRun[] = [];
+): Promise<readonly (PositiveRun | undefined)[]> {
+  const positive: (PositiveRun | undefined)[] = [];
   const differences: Difference[] = [];
   await bench.noteRefusals(check, () =>
     lookAtLayers(bench, runs, given, withPositive ? positive : undefined, check, differences),
@@ -87,61 +94,92 @@ async function lookAtLayers(
   bench: Bench,
   runs: readonly CaseRun[],
   given: readonly Tensors[],
-  positive: PositiveRun[] | undefined,
+  positive: (PositiveRun | undefined)[] | undefined,
   check: CheckBuilder,
   differences: Difference[],
 ): Promise<void> {
   const { layers, pair } = bench;
-  for (const under of layers) {
-    check.await(`${labelOf(under, layers)}: C`, under.layer.path);
-    if (under.showsMap) check.await(`${labelOf(under, layers)}: map`, under.layer.path);
-  }
+  awaitLayers(layers, check);
   const only = new Set(placesOf(layers, (under) => componentValues(under, 'positive')).map(keyOf));
   await bench.ofRewritten(
     (model) => makeVisible(bench, model),
-    async (session, exposure) => {
+    async (session, { exposure, decoupling }) => {
       const [stored, probed] = [asStored(pair.rewritten, layers), asProbed(pair.rewritten, layers)];
       for (const [index, run] of runs.entries()) {
-        for (const setting of [stored, probed]) {
-          const feeds = bench.feeds(run, 'both', { ...setting.feeds, ...decoupled(false) });
-          const outputs = await session.run(feeds);
+        const show = async (past: Component | 'both', setting: Setting, feeds: Tensors) => {
+          const fed = bench.feeds(run, past, { ...setting.feeds, ...feeds });
+          const outputs = await session.run(fed);
           const where = `${run.where}${setting.where}`;
-          const look = bench.look(exposure, outputs, feeds, { where, mix: setting.mix });
-          compareLayers(layers, look, bench.limits, check);
-          if (setting === stored)
-            differences.push(...compareFile(bench, given[index] ?? {}, outputs, where, check));
-        }
-        if (!positive) continue;
-        const feeds = bench.feeds(run, 'positive', { ...stored.feeds, ...decoupled(true) });
-        const outputs = await session.run(feeds);
-        const look = bench.look(exposure, outputs, run.feeds, { where: run.where, only });
-        const presents = bench.presents.flatMap(({ name }): [string, Tensor][] => {
-          const present = outputs[name];
-          return present ? [[name, present]] : [];
+          return { fed, outputs, look: bench.look(exposure, outputs, fed, { where, mix: setting.mix }) };
+        };
+        await bench.inCase(check, run, async () => {
+          const plain = await show('both', stored, decoupling.off);
+          compareLayers(layers, plain.look, bench.limits, check);
+          differences.push(...compareFile(bench, given[index] ?? {}, plain.outputs, plain.look.where, check));
+          const heard = hearing(bench, exposure, plain.outputs);
+          const other = await show('both', probed, decoupling.on(heard));
+          compareLayers(layers, other.look, bench.limits, check);
+          if (!positive) return;
+          const { outputs } = await show('positive', stored, decoupling.on(heard));
+          const look = bench.look(exposure, outputs, run.feeds, { where: run.where, only });
+          positive[index] = { look, outputs: presentsOf(bench, outputs), heard };
         });
-        positive.push({ look, outputs: Object.fromEntries(presents) });
       }
     },
   );
 }
 
-function makeVisible(bench: Bench, model: Model) {
+/** Comparisons that must be made at least once. */
+export function awaitLayers(layers: readonly LayerUnderTest[], check: CheckBuilder): void {
+  for (const under of layers) {
+    check.await(`${labelOf(under, layers)}: C`, under.layer.path);
+    if (under.showsMap) check.await(`${labelOf(under, layers)}: map`, under.layer.path);
+  }
+}
+
+/** What the attentions gave in a run, where a run has one value of it. */
+export function hearing(
+  { pair: { rewritten }, layers }: Bench,
+  exposure: Exposure,
+  outputs: Tensors,
+): Hearing {
+  const { values } = exposure.read(outputs);
+  const known = new Map<string, Tensor>();
+  for (const place of layers.map(outputPlace)) {
+    const value = isHeardWhole(rewritten, place) ? values.get(keyOf(place)) : undefined;
+    if (value) known.set(keyOf(place), value);
+  }
+  return (place) => known.get(keyOf(place));
+}
+
+function presentsOf({ presents }: Bench, outputs: Tensors): Tensors {
+  const given = presents.flatMap(({ name }): [string, Tensor][] => {
+    const present = outputs[name];
+    return present ? [[name, present]] : [];
+  });
+  return Object.fromEntries(given);
+}
+
+/** A copy of the rewritten model that shows its layers, and in which they need not hear one another. */
+export function makeVisible(
+  bench: Bench,
+  model: Model,
+): { readonly exposure: Exposure; readonly decoupling: Decoupling } {
   const { layers, pair } = bench;
   openParameters(model, layers);
-  decouple(model, layers);
+  const decoupling = decouple(model, layers);
   const { pairing } = presetOf(pair.record.options);
   const calls = layers.filter((under) => under.calls);
   const shapes = calls.length > 0 ? new Shapes(pair.original) : undefined;
   for (const under of calls)
     if (under.calls && shapes) addExchangedCall(model, under.site, under.scope, under.calls, shapes, pairing);
-  return expose(
-    model,
-    placesOf(layers, (under) => [
-      ...neededValues(under),
-      comparedValue(under),
-      ...(under.showsMap ? [mapName(under)] : []),
-    ]),
-  );
+  const places = placesOf(layers, (under) => [
+    ...neededValues(under),
+    comparedValue(under),
+    under.layer.output,
+    ...(under.showsMap ? [mapName(under)] : []),
+  ]);
+  return { exposure: expose(model, places), decoupling };
 }
 
 /** What was looked at is what the file itself computes; gives what is not. */

@@ -2,7 +2,9 @@ import { metricName, numberLayers, pickEvenly, RUN_METRICS, type RunMetric } fro
 import type { Graph } from '../ir';
 import type { Bench, Tensors } from './bench';
 import type { CaseRun } from './case-runs';
+import type { PositiveRun } from './check-layers';
 import { compareTensors } from './compare';
+import { decouple } from './decouple';
 import { disturbSecond } from './exchange';
 import { expose } from './exposure';
 import type { Look } from './layer-checks';
@@ -15,9 +17,14 @@ import type { Tensor } from './tensor';
 /**
  * Compares the metrics among the outputs with mean and sample standard deviation, in float64, of what flows through the
  * layers (SPEC section 7). The second weights are others than the file's: under `mirror` and `preserve`, both components
- * would be the same.
+ * would be the same. Where it is known what the attentions of the file itself give, they hear that.
+ * @param positive what each case has shown, in duplicate mode
  */
-export async function checkMonitored(bench: Bench, runs: readonly CaseRun[]): Promise<Check> {
+export async function checkMonitored(
+  bench: Bench,
+  runs: readonly CaseRun[],
+  positive: readonly (PositiveRun | undefined)[],
+): Promise<Check> {
   const check = new CheckBuilder('monitored', 'every metric is that of its layer');
   compareChoice(bench, check);
   const { monitored, options } = bench.pair.record;
@@ -28,12 +35,15 @@ export async function checkMonitored(bench: Bench, runs: readonly CaseRun[]): Pr
     bench.ofRewritten(
       (model) => {
         if (options.heads === 'duplicate') disturbSecond(model, bench.layers);
-        return expose(model, placesOf(shown, componentNames));
+        const decoupling = decouple(model, bench.layers);
+        return { exposure: expose(model, placesOf(shown, componentNames)), decoupling };
       },
-      async (session, exposure) => {
-        for (const run of runs) {
-          const feeds = bench.feeds(run, 'both');
-          const outputs = await session.run(feeds);
+      async (session, { exposure, decoupling }) => {
+        for (const [index, run] of runs.entries()) {
+          const heard = positive[index]?.heard;
+          const feeds = bench.feeds(run, 'both', heard ? decoupling.on(heard) : decoupling.off);
+          const outputs = await bench.inCase(check, run, () => session.run(feeds));
+          if (!outputs) continue;
           compareMetrics(bench, shown, bench.look(exposure, outputs, feeds, run), outputs, check);
         }
       },

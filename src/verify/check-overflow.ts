@@ -1,5 +1,5 @@
 import type { Tensors } from './bench';
-import type { CaseRun } from './case-runs';
+import { type CaseRun, inputOf } from './case-runs';
 import type { CheckBuilder } from './report';
 import { toFloat64 } from './tensor';
 
@@ -12,7 +12,9 @@ export function checkOverflow(
   given: readonly Tensors[],
   check: CheckBuilder,
 ): void {
-  for (const [index, { where }] of runs.entries()) {
+  for (const [index, run] of runs.entries()) {
+    const { where } = run;
+    check.ranOn(inputOf(run));
     for (const [name, tensor] of Object.entries(given[index] ?? {})) {
       const bad = toFloat64(tensor).filter((value) => !Number.isFinite(value)).length;
       if (bad === 0) check.count();

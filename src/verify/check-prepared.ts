@@ -1,5 +1,5 @@
 import type { Bench } from './bench';
-import type { CaseRun } from './case-runs';
+import { type CaseRun, inputOf } from './case-runs';
 import { compareFunction } from './layer-checks';
 import { type Check, CheckBuilder } from './report';
 
@@ -18,8 +18,10 @@ export async function checkPrepared(bench: Bench, runs: readonly CaseRun[]): Pro
     bench.ofOriginal(
       () => undefined,
       async (session) => {
-        for (const run of runs)
+        for (const run of runs) {
           await compareFunction(run, await session.run(run.feeds), bench.toleranceOf, check);
+          check.ranOn(inputOf(run));
+        }
       },
     ),
   );

@@ -31,6 +31,7 @@ export async function checkRecordedOutputs(
     const unrecorded = [...known].filter((name) => !names.includes(name));
     notVerified.push(...unrecorded.map((name) => `output '${name}': not recorded in ${path}`));
     const actual = await session.run({ ...feeds });
+    check.ranOn(`inputs of ${path}`);
     for (const name of names) {
       if (!known.has(name)) check.find(`'output.${name}' of ${path}: the model has no such output`);
       else

@@ -22,8 +22,8 @@ export interface SidePart {
   readonly suffix: string;
   /** The value of the original that holds it, or that a node reads it as. */
   readonly operand: Value;
-  /** Who reads it, where others may read it as well: a checkpoint may have taken it apart for them. */
-  readonly reader?: Node;
+  /** Who reads it, and at which input, directly or laid out in another way: others may read it as well. */
+  readonly reader: { readonly node: Node; readonly index: number };
   readonly layout: Layout;
   /** Layout of what stands beside it. */
   readonly newLayout: Layout;
@@ -58,10 +58,11 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
   const { holder, tensor, bias, quantized, outFeatures } = projection;
   const common = { all: outFeatures, columns, starts: NONE, steps: NONE };
   const weights: SidePart[] = quantized
-    ? quantized.parts.map(({ role, value, tensor: stored, layout }) => ({
+    ? quantized.parts.map(({ role, node, index, value, tensor: stored, layout }) => ({
         ...common,
         suffix: SUFFIXES[role],
         operand: value,
+        reader: { node, index },
         layout,
         newLayout: layout,
         elementSize: elementSize(stored),
@@ -73,6 +74,7 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
           ...common,
           suffix: 'weight',
           operand: holder,
+          reader: { node: projection.node, index: projection.node.inputs.indexOf(projection.weight) },
           layout: 'strided',
           newLayout: 'rows',
           starts: columnPositions(projection, columns),
@@ -86,7 +88,7 @@ export function branchParts({ projection, columns }: Branch): SidePart[] {
     ...common,
     suffix: 'bias',
     operand: bias.holder,
-    reader: bias.node,
+    reader: { node: bias.node, index: bias.node.inputs.indexOf(bias.value) },
     layout: 'strided',
     newLayout: 'rows',
     starts: biasPositions(bias, columns),

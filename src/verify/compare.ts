@@ -12,6 +12,8 @@ export interface TensorComparison {
   /** Why the two cannot be compared number by number; the numbers below are then NaN and 0. */
   readonly mismatch: string | undefined;
   readonly tolerance: Tolerance;
+  /** The most that an element may be off beyond the tolerance, where the scores it comes from are rounded coarsely; else 0. */
+  readonly slack: number;
   /** max |actual - expected| */
   readonly maxAbs: number;
   /** max |actual - expected| / max(|expected|, rms(expected)): one number near zero does not make the error large. */
@@ -63,21 +65,24 @@ export function compare(
 /**
  * Compares two tensors. An element passes where |actual - expected| <= atol + rtol * |expected|; NaN passes against
  * NaN only, an infinity against the same infinity only, and they enter no other number of the result.
+ * @param slack what each element may be off besides
  */
 export function compareTensors(
   expected: Tensor | undefined,
   actual: Tensor | undefined,
   tolerance: Tolerance = toleranceFor(expected?.dtype),
+  slack?: Float64Array,
 ): TensorComparison {
   const mismatch = mismatchOf(expected, actual);
   if (!expected || !actual || mismatch !== undefined) return incomparable(mismatch, tolerance);
   const e = toFloat64(expected);
   const a = toFloat64(actual);
-  const counts = countDifferences(e, a, tolerance);
+  const counts = countDifferences(e, a, tolerance, slack);
   return {
     passed: counts.failures === 0,
     mismatch: undefined,
     tolerance,
+    slack: slack?.reduce((most, each) => max(most, each), 0) ?? 0,
     ...counts.numbers,
     top1: isFloat(expected.dtype) ? top1Agreement(e, a, expected.shape) : undefined,
     failures: counts.failures,
@@ -99,11 +104,25 @@ function mismatchOf(expected: Tensor | undefined, actual: Tensor | undefined): s
 function incomparable(mismatch: string | undefined, tolerance: Tolerance): TensorComparison {
   const none = { maxAbs: Number.NaN, maxRelative: Number.NaN, rms: Number.NaN, cosine: Number.NaN };
   const counts = { nanMismatches: 0, infinityMismatches: 0, finite: 0, failures: 0 };
-  return { passed: false, mismatch, tolerance, ...none, top1: undefined, ...counts, worst: undefined };
+  return {
+    passed: false,
+    mismatch,
+    tolerance,
+    slack: 0,
+    ...none,
+    top1: undefined,
+    ...counts,
+    worst: undefined,
+  };
 }
 
 /** One pass over all elements; `worst` is a flat index, -1 where no element differs. */
-function countDifferences(e: Float64Array, a: Float64Array, { atol, rtol }: Tolerance) {
+function countDifferences(
+  e: Float64Array,
+  a: Float64Array,
+  { atol, rtol }: Tolerance,
+  slack: Float64Array | undefined,
+) {
   const expectedRms = finiteRms(e);
   let [maxAbs, maxRelative, squares, finite] = [0, 0, 0, 0];
   let [dot, expectedSquares, actualSquares] = [0, 0, 0];
@@ -129,7 +148,7 @@ function countDifferences(e: Float64Array, a: Float64Array, { atol, rtol }: Tole
     if (difference === 0) continue;
     maxAbs = max(maxAbs, difference);
     maxRelative = max(maxRelative, difference / max(abs(wanted), expectedRms));
-    const allowed = atol + rtol * abs(wanted);
+    const allowed = atol + rtol * abs(wanted) + (slack?.[i] ?? 0);
     if (difference > allowed) failures++;
     // With tolerance 0 every difference is infinitely out: the largest one is still told apart from the rest.
     const excess = min(difference / max(allowed, 1e-280), MAX_VALUE);

@@ -13,6 +13,7 @@ import {
   differentialOutputs,
   lambdaOf,
   permute,
+  type Rounding,
   repeatHeads,
   scores,
   softmax,
@@ -20,6 +21,7 @@ import {
 import type { OperatorCalls } from './split-operator';
 import { splitMaps, splitReference } from './split-reference';
 import { type Tensor, toFloat64 } from './tensor';
+import { toleranceFor } from './tolerance';
 
 /**
  * What a rewritten layer must give, computed in float64 from what flows into it. Knows the parameters by the names of
@@ -142,20 +144,32 @@ export function comparedValue({ layer, options }: LayerUnderTest): string {
 
 /**
  * What the layer must give.
+ * @param rounded true for what follows from scores as the model's type rounds them, see `reference/rounding.ts`
  * @throws Error where values are missing or do not fit together
  */
-export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: number): Array64 {
+export function referenceOutput(
+  under: LayerUnderTest,
+  lookup: Lookup,
+  mix: number,
+  rounded = false,
+): Array64 {
   const parameters = layerParameters(under, lookup, mix);
   const get = (name: string) => wide(lookup(name), name);
   const { options, layer } = under;
   if (options.heads === 'split')
-    return splitReference(under, parameters, get, (name) => lookup(name)?.dtype === DataType.BOOL);
+    return splitReference(
+      under,
+      parameters,
+      get,
+      (name) => lookup(name)?.dtype === DataType.BOOL,
+      rounded ? roundingOf(under, lookup) : undefined,
+    );
   const from = (key: string) => get(layer.start[key] ?? key);
   switch (layer.form) {
     case 'probabilities':
       return attend(parameters, from('A1'), from('A2'), from('V'));
     case 'scores':
-      return attend(parameters, maps(layer, '1', get), maps(layer, '2', get), from('V'));
+      return attend(parameters, ...bothMaps(under, lookup, rounded), from('V'));
     case 'outputs':
       return differentialOutputs({ ...parameters, Y1_BHSD: from('Y1'), Y2_BHSD: from('Y2') });
     default:
@@ -165,12 +179,13 @@ export function referenceOutput(under: LayerUnderTest, lookup: Lookup, mix: numb
 
 /**
  * The differential attention map that a layer must show, laid out as the model's own.
+ * @param rounded as for `referenceOutput`
  * @throws Error where values are missing or do not fit together
  */
-export function referenceMap(under: LayerUnderTest, lookup: Lookup, mix: number): Array64 {
+export function referenceMap(under: LayerUnderTest, lookup: Lookup, mix: number, rounded = false): Array64 {
   const { lambda } = layerParameters(under, lookup, mix);
   const { site } = under;
-  const [A1_BHST, A2_BHST] = componentsOf(under, lookup);
+  const [A1_BHST, A2_BHST] = componentsOf(under, lookup, rounded);
   const map = differentialMap({ A1_BHST, A2_BHST, lambda, mix });
   const axes = site.core.kind === 'written-out' ? site.core.arrangement?.probabilities : undefined;
   return axes
@@ -192,14 +207,18 @@ export function componentNames(under: LayerUnderTest): string[] {
  * The maps of both components; what they give, A1 V and A2 V, where a fused operator keeps them to itself.
  * @throws Error where values are missing
  */
-export function componentsOf(under: LayerUnderTest, lookup: Lookup): [positive: Array64, negative: Array64] {
+export function componentsOf(
+  under: LayerUnderTest,
+  lookup: Lookup,
+  rounded = false,
+): [positive: Array64, negative: Array64] {
   const get = (name: string) => wide(lookup(name), name);
   const { layer, options } = under;
   switch (layer.form) {
     case 'outputs':
       return [get(layer.start['Y1'] ?? ''), get(layer.start['Y2'] ?? '')];
     case 'scores':
-      return [maps(layer, '1', get), maps(layer, '2', get)];
+      return bothMaps(under, lookup, rounded);
     case 'probabilities':
       return options.heads === 'split'
         ? splitMaps(under, get)
@@ -221,10 +240,36 @@ function spreadValues(V: Array64, A: Array64): Array64 {
   return V;
 }
 
-function maps({ start }: RewrittenLayer, n: '1' | '2', get: (name: string) => Array64): Array64 {
+function bothMaps(
+  under: LayerUnderTest,
+  lookup: Lookup,
+  rounded: boolean,
+): [positive: Array64, negative: Array64] {
+  const get = (name: string) => wide(lookup(name), name);
+  const rounding = rounded ? roundingOf(under, lookup) : undefined;
+  return [maps(under.layer, '1', get, rounding), maps(under.layer, '2', get, rounding)];
+}
+
+/** How scores are rounded: in the type of the queries. What was shown out of a body is float32 whatever it was. */
+function roundingOf({ layer, site, scope, wide }: LayerUnderTest, lookup: Lookup): Rounding {
+  const { core } = site;
+  const operand = core.kind === 'operator' ? core.node.inputs[core.queryIndex]?.name : core.output.name;
+  const shown = lookup(layer.start['Q1'] ?? operand ?? '')?.dtype;
+  const stored = wide && site.inputType === DataType.BFLOAT16 ? DataType.FLOAT : site.inputType;
+  const type = (scope.length === 0 ? shown : undefined) ?? stored;
+  return { type, above: toleranceFor(type as DataType).rtol };
+}
+
+function maps(
+  { start }: RewrittenLayer,
+  n: '1' | '2',
+  get: (name: string) => Array64,
+  rounding: Rounding | undefined,
+): Array64 {
   const scalar = (key: string) => (start[key] === undefined ? 1 : (get(start[key]).data[0] ?? Number.NaN));
   const bias = start['bias'] === undefined ? undefined : get(start['bias']);
   const Q = get(start[`Q${n}`] ?? '');
   const K = get(start[`K${n}`] ?? '');
-  return softmax(scores(Q, repeatHeads(K, Q.shape[1] ?? 1), scalar('scale') / scalar('divisor'), bias));
+  const scale = scalar('scale') / scalar('divisor');
+  return softmax(scores(Q, repeatHeads(K, Q.shape[1] ?? 1), scale, bias, rounding), rounding);
 }

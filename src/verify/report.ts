@@ -55,12 +55,22 @@ export interface Check {
   readonly passed: boolean;
   /** How many things were compared; a check of nothing does not pass. */
   readonly compared: number;
+  /** On how many inputs it ran; undefined for checks that run nothing. */
+  readonly inputs: number | undefined;
+  /** Inputs on which it did not run, though both models do. */
+  readonly leftOut: readonly LeftOut[];
   /** The largest error in float64, where numbers were compared. */
   readonly maxAbs: number | undefined;
   readonly tolerance: Tolerance | undefined;
   readonly findings: readonly Finding[];
   /** Comparisons by what was compared, such as `logits` or `<path>: C`; the worst over all cases. */
   readonly comparisons: Readonly<Record<string, TensorComparison>>;
+}
+
+/** An input with which a check was not made. */
+export interface LeftOut {
+  readonly input: string;
+  readonly reason: string;
 }
 
 /** Something that is not as it must be. */
@@ -70,7 +80,12 @@ export interface Finding {
   readonly message: string;
   /** True where the original does the same: the rewrite is not at fault. */
   readonly inOriginal?: boolean | undefined;
+  /** True where nothing wrong was seen, but too little to prove anything by. */
+  readonly unproven?: boolean | undefined;
 }
+
+/** A check is made with at least this share of the inputs with which it is tried. */
+const ENOUGH = 1 / 2;
 
 /** Collects what one check finds. */
 export class CheckBuilder {
@@ -78,6 +93,8 @@ export class CheckBuilder {
   readonly #comparisons = new Map<string, TensorComparison>();
   /** What must be compared at least once, and the layer it concerns. */
   readonly #awaited = new Map<string, string | undefined>();
+  readonly #inputs = new Set<string>();
+  readonly #leftOut = new Map<string, string>();
   #compared = 0;
   #failures = 0;
   #maxAbs: number | undefined;
@@ -135,6 +152,16 @@ export class CheckBuilder {
     if (!already) this.#findings.push({ message: `${label}: ${describe(comparison)} (${where})`, layer });
   }
 
+  /** Notes that the check ran on an input. */
+  ranOn(input: string): void {
+    this.#inputs.add(input);
+  }
+
+  /** Notes that a copy does not run on an input on which both models run: a case less, as long as enough remain. */
+  leaveOut(input: string, reason: string): void {
+    if (!this.#leftOut.has(input)) this.#leftOut.set(input, reason);
+  }
+
   /** What was not compared yet; no longer awaited. */
   giveUp(): string[] {
     const labels = [...this.#awaited.keys()];
@@ -152,21 +179,42 @@ export class CheckBuilder {
     return this.#findings;
   }
 
+  /** Notes that something could not be looked at: nothing wrong was seen, and nothing is proven. */
+  missProof(message: string, layer?: string): void {
+    this.#compared++;
+    if (!this.#findings.some((finding) => finding.message === message))
+      this.#findings.push({ message, layer, unproven: true });
+  }
+
   done(): Check {
-    for (const [label, layer] of this.#awaited) this.find(`${label}: was not compared with any input`, layer);
+    for (const [label, layer] of this.#awaited)
+      this.missProof(`${label}: was not compared with any input`, layer);
     this.#awaited.clear();
+    for (const input of this.#leftOut.keys()) this.#inputs.delete(input);
+    const [ran, tried] = [this.#inputs.size, this.#inputs.size + this.#leftOut.size];
+    if (ran < tried * ENOUGH) {
+      const [reason] = this.#leftOut.values();
+      this.missProof(`ran on ${ran} of ${tried} inputs only: ${reason}`);
+    }
     return {
       name: this.name,
       states: this.states,
       provider: this.provider,
       passed: this.#findings.length === 0 && this.#compared > 0,
       compared: this.#compared,
+      inputs: tried > 0 ? ran : undefined,
+      leftOut: [...this.#leftOut].map(([input, reason]) => ({ input, reason })),
       maxAbs: this.#maxAbs,
       tolerance: this.#tolerance,
       findings: [...this.#findings],
       comparisons: Object.fromEntries(this.#comparisons),
     };
   }
+}
+
+/** True where nothing was found wrong, but less was looked at than a proof takes. */
+export function isUnproven({ passed, findings }: Check): boolean {
+  return !passed && findings.every(({ unproven }) => unproven);
 }
 
 function worse(a: TensorComparison, b: TensorComparison): boolean {

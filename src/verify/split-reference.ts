@@ -9,6 +9,7 @@ import {
   type Pairing,
   pairMaps,
   permute,
+  type Rounding,
   splitDifferentialAttention,
   storedHeads,
   unpair,
@@ -25,6 +26,7 @@ export function splitReference(
   parameters: DifferentialParameters,
   get: (name: string) => Array64,
   isBoolean: (name: string) => boolean,
+  rounding: Rounding | undefined,
 ): Array64 {
   const { core } = site;
   const { pairing } = presetOf(options);
@@ -32,7 +34,7 @@ export function splitReference(
   const own =
     core.kind === 'written-out'
       ? arranged(get(probabilities ?? core.probabilities.name), get(core.values.name), core.arrangement)
-      : attentionOperatorMaps(core.node, get, isBoolean);
+      : attentionOperatorMaps(core.node, get, isBoolean, rounding);
   const A = headed(own.A, layer.heads);
   const V = own.V.shape.length === A.shape.length ? own.V : headed(own.V, headsIn(own.V, A));
   const stored = storedHeads(V, layer.kvHeads);
@@ -42,7 +44,7 @@ export function splitReference(
   const restored =
     own.A.shape.length === A.shape.length
       ? C
-      : { shape: [...own.A.shape.slice(0, -1), layer.valueWidth], data: C.data };
+      : { ...C, shape: [...own.A.shape.slice(0, -1), layer.valueWidth] };
   return core.kind === 'written-out' && core.arrangement
     ? permute(restored, core.arrangement.output)
     : restored;
@@ -103,5 +105,5 @@ function headed(x: Array64, heads: number): Array64 {
   if (x.shape.length === 4) return x;
   const tail = x.shape.slice(-2);
   const rest = x.shape.slice(0, -2).reduce((all, size) => all * size, 1);
-  return { shape: [rest / heads, heads, ...tail], data: x.data };
+  return { ...x, shape: [rest / heads, heads, ...tail] };
 }

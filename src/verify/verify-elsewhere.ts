@@ -1,6 +1,6 @@
 /** The checks that depend on the execution provider, on one that is not the CPU. */
 import type { Bench, Tensors } from './bench';
-import type { CaseRun } from './case-runs';
+import { type CaseRun, inputOf } from './case-runs';
 import { compareOutputs } from './check-function';
 import { checkLayers } from './check-layers';
 import { checkOverflow } from './check-overflow';
@@ -66,11 +66,7 @@ export async function verifyElsewhere(
     await blameKernels(bench, at.original, placement, placed);
     const { given } = rewritten;
     const expected = at.rewritten.given;
-    const changes = changesAt(
-      bench,
-      at.original,
-      atHome(home, at, ({ rewritten }) => rewritten.given),
-    );
+    const changes = changesAt(bench, at.original, atHome(home, at, rewrittenGives));
     const wrong = await compareRuns(at.original, expected, given, between, same, changes);
     notVerified.push(...changes.notes);
     if (wrong) {
@@ -110,13 +106,17 @@ export function toleranceBetween(home: Bench, away: Bench): Bench['toleranceOf']
   };
 }
 
-const originalGives = ({ original }: HomeRuns): Tensors[] => original.map(({ outputs }) => outputs);
+const originalGives = ({ original }: HomeRuns): readonly CaseRun[] => original;
+
+function rewrittenGives({ original, rewritten: { given } }: HomeRuns): CaseRun[] {
+  return original.map((run, index) => ({ ...run, outputs: { ...given[index] } }));
+}
 
 /** What optimizations change on the CPU in what a model gives there. */
 function atHome(
   home: readonly HomeRuns[],
   at: HomeRuns,
-  given: (runs: HomeRuns) => readonly Tensors[],
+  given: (runs: HomeRuns) => readonly CaseRun[],
 ): ChangedOutputs {
   const plain = home.find(({ bench }) => bench.place.optimization === 'disabled');
   return plain ? changesBetween(at.bench, given(plain), given(at)) : new Map();
@@ -141,6 +141,7 @@ async function compareRuns(
 ): Promise<CaseRun | undefined> {
   let wrong: CaseRun | undefined;
   for (const [index, run] of runs.entries()) {
+    check.ranOn(inputOf(run));
     for (const [name, tensor] of Object.entries(expected[index] ?? {})) {
       const compared = (tolerance: Tolerance) => compareTensors(tensor, actual[index]?.[name], tolerance);
       const comparison = await changes.allowing(name, between(tensor.dtype), compared);

@@ -8,6 +8,7 @@ import { checkLayers, type PositiveRun } from './check-layers';
 import { checkMonitored } from './check-monitored';
 import { checkOverflow } from './check-overflow';
 import { checkPrepared } from './check-prepared';
+import { checkRefused } from './check-refused';
 import { type Check, CheckBuilder } from './report';
 import { type RewrittenRuns, runRewritten } from './rewritten-runs';
 
@@ -48,17 +49,24 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
   const levels = await runLevels(bench, all, notVerified);
   const exact = levelOfCopies(bench, levels);
   const home: HomeRuns[] = [];
-  let positive: readonly PositiveRun[] = [];
+  let positive: readonly (PositiveRun | undefined)[] = [];
+  let ran: readonly CaseRun[] = [];
   for (const level of levels) {
-    const { bench: here, runs } = level;
+    const { bench: here, where } = level;
     // What does not keep the function may overflow by what it was made to compute.
     const loud = keepsFunction ? level.loud : [];
-    const rewritten = await runRewritten(here, runs, loud, layers);
+    const rewritten = await runRewritten(here, level.runs, loud, layers, !keepsFunction);
     if (!rewritten) continue;
-    home.push({ bench: here, where: level.where, original: runs, loud, rewritten });
+    const excused = await checkRefused(here, rewritten.refused, layers, notVerified);
+    if (rewritten.runs.length === 0) {
+      if (excused > 0) layers.missProof(`the rewritten model as a whole runs with no input${where}`);
+      continue;
+    }
+    home.push({ bench: here, where, original: rewritten.runs, loud, rewritten });
+    const { runs, given } = rewritten;
     const withPositive = duplicate && level === exact;
-    const looked = await checkLayers(here, runs, rewritten.given, layers, notVerified, withPositive);
-    if (withPositive) positive = looked;
+    const looked = await checkLayers(here, runs, given, layers, notVerified, withPositive);
+    if (level === exact) [positive, ran] = [looked, runs];
   }
   // One recorded input cannot take every branch; generated ones must.
   if (bench.settings.inputs !== undefined)
@@ -70,11 +78,11 @@ export async function verifyAtHome(bench: Bench, notVerified: string[]): Promise
     if (duplicate)
       checks.push(
         await checkNeutralised(exact.bench, exact.runs),
-        await checkExchanged(exact.bench, exact.runs, positive),
+        await checkExchanged(exact.bench, ran, positive, notVerified),
       );
     checks.push(...(await compareWithOriginal(home, keepsFunction, notVerified)));
     if (record.options.monitorLayers !== undefined || record.monitored.length > 0)
-      checks.push(await checkMonitored(exact.bench, exact.runs));
+      checks.push(await checkMonitored(exact.bench, ran, positive));
   }
   return {
     checks,
@@ -123,7 +131,7 @@ async function again(
   notVerified: string[],
 ): Promise<CaseRun[]> {
   try {
-    return await bench.original((session) => rerunOriginal(runs, session, where));
+    return await bench.original((session) => rerunOriginal(runs, session, where, notVerified));
   } catch (error) {
     if (!isRefused(error)) throw error;
     notVerified.push(`everything${where}: the original itself does not run: ${error.message}`);

@@ -12,6 +12,8 @@ const checkWith = (...layers: (string | undefined)[]): Check => ({
   provider: undefined,
   states: '',
   passed: false,
+  inputs: undefined,
+  leftOut: [],
   compared: 1,
   maxAbs: undefined,
   tolerance: undefined,

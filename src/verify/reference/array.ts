@@ -6,6 +6,15 @@ export interface Array64 {
   readonly shape: readonly number[];
   /** Row-major. */
   readonly data: Float64Array;
+  /** By how much each number may be off in the model, which rounds the scores that it is computed from; see `rounding.ts`. */
+  readonly slack?: Float64Array;
+}
+
+/** Moves the numbers of an array, and the slack of each with it. */
+export function moving(array: Array64, move: (plain: Array64) => Array64): Array64 {
+  const { shape, data } = move(array);
+  const slack = array.slack && move({ shape: array.shape, data: array.slack }).data;
+  return slack ? { shape, data, slack } : { shape, data };
 }
 
 /** @throws Error where the numbers do not fill the shape */
@@ -72,6 +81,10 @@ export function broadcastTo(array: Array64, shape: readonly number[]): Array64 {
 
 /** Axis `i` of the result is axis `axes[i]` of the array, as Transpose has it. */
 export function permute(array: Array64, axes: readonly number[]): Array64 {
+  return moving(array, (plain) => permuted(plain, axes));
+}
+
+function permuted(array: Array64, axes: readonly number[]): Array64 {
   const shape = axes.map((axis) => array.shape[axis] ?? Number.NaN);
   const strides = array.shape.map((_, axis) => size(array.shape.slice(axis + 1)));
   const data = new Float64Array(size(shape));

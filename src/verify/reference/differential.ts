@@ -7,7 +7,7 @@ import { rmsNorm, weigh } from './attention';
 import { type Pairing, pairMaps, pairValues, unpair } from './heads';
 
 /** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
-const { floor } = Math;
+const { abs, floor } = Math;
 
 /** What follows the subtraction, and by how much the second map is subtracted. */
 export interface DifferentialParameters {
@@ -45,7 +45,9 @@ function afterwards(
 ): Array64 {
   const normed = norm ? rmsNorm(C, norm.eps, norm.weight) : C;
   const factor = (1 - (timesOneMinusLambdaInit ?? 0)) * gain;
-  return { shape: normed.shape, data: normed.data.map((value) => value * factor) };
+  const { shape, slack } = normed;
+  const data = normed.data.map((value) => value * factor);
+  return slack ? { shape, data, slack: slack.map((off) => off * abs(factor)) } : { shape, data };
 }
 
 export interface AttendedOutputs extends DifferentialParameters {
@@ -71,8 +73,13 @@ export function differentialMap(
     [...A1_BHST.shape.slice(0, -1), 1],
   );
   const T = A1_BHST.shape.at(-1) as number;
-  const data = A1_BHST.data.map((value, i) => value - mix * at(lambdas, floor(i / T)) * at(A2_BHST, i));
-  return { shape: A1_BHST.shape, data };
+  const { shape } = A1_BHST;
+  const factor = (i: number) => mix * at(lambdas, floor(i / T));
+  const data = A1_BHST.data.map((value, i) => value - factor(i) * at(A2_BHST, i));
+  const [first, second] = [A1_BHST.slack, A2_BHST.slack];
+  if (!first || !second) return { shape, data };
+  const slack = first.map((off, i) => off + abs(factor(i)) * (second[i] as number));
+  return { shape, data, slack };
 }
 
 export interface SplitHeads extends DifferentialParameters {

@@ -1,5 +1,5 @@
 /** Which heads belong together in `split` mode (SPEC section 1, head modes and presets). The axis of heads is -3. */
-import { type Array64, at, size } from './array';
+import { type Array64, at, moving, size } from './array';
 
 /** Held here because a lookup of a global per number is slow in some hosts (node:vm contexts, so Jest). */
 const { floor } = Math;
@@ -98,6 +98,10 @@ function concatenateHeads(first: Array64, second: Array64): Array64 {
  * the result gives the same rows as merging the pairs.
  */
 export function unpair(C: Array64): Array64 {
+  return moving(C, unpaired);
+}
+
+function unpaired(C: Array64): Array64 {
   const [pairs, S, width] = C.shape.slice(-3) as [number, number, number];
   const D = halfOf(width);
   const shape = [...C.shape.slice(0, -3), pairs * 2, S, D];
@@ -126,6 +130,10 @@ export function beside(left: Array64, right: Array64): Array64 {
 
 /** New heads, each a copy of an old one: [..., H, X, Y] to [..., count, X, Y]. */
 function pickHeads(array: Array64, count: number, source: (head: number) => number): Array64 {
+  return moving(array, (plain) => picked(plain, count, source));
+}
+
+function picked(array: Array64, count: number, source: (head: number) => number): Array64 {
   const [H, X, Y] = array.shape.slice(-3) as [number, number, number];
   const leading = array.shape.slice(0, -3);
   const shape = [...leading, count, X, Y];

@@ -1,6 +1,6 @@
 /** The float64 reference for differential attention: see `differential.ts`. */
 export { type Array64, array64, broadcastTo, permute } from './array';
-export { rmsNorm, scores, softmax, weigh } from './attention';
+export { added, rmsNorm, scores, softmax, weigh } from './attention';
 export {
   type AttendedOutputs,
   type DifferentialParameters,
@@ -23,3 +23,4 @@ export {
   unpair,
 } from './heads';
 export { type LambdaParameters, lambdaInit, lambdaOf, sigmoidOf } from './lambda';
+export type { Rounding } from './rounding';
