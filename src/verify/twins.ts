@@ -39,7 +39,10 @@ export class Twins {
     const [copy] = graph.insertBefore(graph.nodes[graph.indexOf(node) + 1], [{ proto, inputs }]);
     node.outputs.forEach((each, index) => {
       const twin = copy?.outputs[index];
-      if (each && twin) this.#twins.set(each, twin);
+      if (!each || !twin) return;
+      // What an operator caches must be declared: ONNX Runtime would take the past's shape for it, and reuse its memory.
+      if (each.type) graph.setType(twin, each.type);
+      this.#twins.set(each, twin);
     });
   }
 }
