@@ -1,10 +1,18 @@
+const childProcess = require('node:child_process');
 const { join } = require('node:path');
 const { TestEnvironment } = require('jest-environment-node');
 
-// ONNX Runtime's process is started from a source file here.
-const HOOK = `--require ${JSON.stringify(join(__dirname, 'typescript.js'))}`;
-if (!process.env.NODE_OPTIONS?.includes(HOOK))
-  process.env.NODE_OPTIONS = [process.env.NODE_OPTIONS, HOOK].filter(Boolean).join(' ');
+// ONNX Runtime's process is started from a source file here, which only this hook lets Node read. Other processes that
+// tests start are as users start them.
+const HOOK = join(__dirname, 'typescript.js');
+const { spawn } = childProcess;
+if (!spawn.readsTypeScript) {
+  childProcess.spawn = (command, args, ...rest) => {
+    const program = Array.isArray(args) && typeof args[0] === 'string' ? args[0] : '';
+    return spawn(command, program.endsWith('.ts') ? ['--require', HOOK, ...args] : args, ...rest);
+  };
+  childProcess.spawn.readsTypeScript = true;
+}
 
 /**
  * Jest runs tests in a sandbox that has typed-array constructors of its own, and onnxruntime-node

@@ -1,5 +1,5 @@
 /**
- * For processes that the code under test starts from a source file: they read TypeScript. Given to them by NODE_OPTIONS.
+ * For processes that the code under test starts from a source file: they read TypeScript. See `environment.js`.
  */
 require.extensions['.ts'] ??= (module, file) => {
   const { transformFileSync } = require('@swc/core');

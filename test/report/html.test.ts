@@ -118,9 +118,9 @@ describe('of a rewrite that is verified', () => {
     const rows = rowsOf(page, /^Models in the verification/);
     expect(rows.map((row) => row.slice(0, 4))).toEqual([
       ['original', 'cpu', 'optimized', '1'],
+      ['original', 'cpu', 'not optimized', '1'],
       ['rewritten', 'cpu', 'optimized', '1'],
       ['changed copies', 'cpu', 'optimized', '3'],
-      ['original', 'cpu', 'not optimized', '1'],
       ['rewritten', 'cpu', 'not optimized', '1'],
       ['changed copies', 'cpu', 'not optimized', '1'],
     ]);
