@@ -19,7 +19,7 @@ import { fail } from '../match/outcome';
 import { attribute } from './attributes';
 import { followOut, refuseOuterPresent } from './branch-caches';
 import { Builder, takeOver } from './builder';
-import { doubledType } from './cache-types';
+import { declareLonger, doubledType } from './cache-types';
 import { cloneSlice, type Substitution } from './clone';
 import type { RewriteSession } from './session';
 
@@ -276,6 +276,8 @@ export function splitOperatorPast(
     fail('cache', site.anchor, 'past keys that are an input of the model', `'${past.name}'`);
   }
   const halves = session.splitInput(fed.source, OPERATOR_HEADS, site.kvHeads);
+  const { core, path } = site;
+  if (core.kind === 'operator') declareLonger(core.node.outputs[cache.presentKey], past, path);
   inputs[cache.pastKey] = halves.negative;
   return [
     {

@@ -81,7 +81,8 @@ function sidesOf(
     !node.outputs.some((output) => output && known.get(output.name)?.has(node.operator));
   const [first, second] = [at(componentValues(under, 'positive')), at(componentValues(under, 'negative'))];
   const last = at([layer.output]);
-  const before = upwards(under, first, (node) => !projections.has(node));
+  // Not only up to the projections: where one adds a bias, its product stands before it.
+  const before = upwards(under, first, () => true);
   // The last node bears the name of the original's, and may be the same operator.
   const isBehind = (node: Node) => last.includes(node) || (isNew(node) && !first.includes(node));
   return {
