@@ -43,9 +43,14 @@ export function halveShownMaps(maps: readonly HalvedMap[], shapes: Shapes): void
     halved.set(map, changed);
     declareHalved(map, axis, heads);
   }
-  const nodes = nodesBehind(maps.flatMap(({ readers }) => readers));
+  const nodes = nodesBehind(maps.flatMap(({ map, readers }) => [...readers, ...around(map)]));
   const [first] = maps;
   if (first) follow(first.map.scope.model.graph, nodes, halved, shapes);
+}
+
+/** The node whose body hands a map out. */
+function around({ isOutput, scope: { owner } }: Value): Node[] {
+  return isOutput && owner ? [owner] : [];
 }
 
 /** Where the heads stand in the model's own probabilities. */

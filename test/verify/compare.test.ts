@@ -19,6 +19,7 @@ test('equal tensors pass with no error at all', () => {
     maxAbs: 0,
     maxRelative: 0,
     rms: 0,
+    slack: 0,
     cosine: expect.closeTo(1, 15),
     top1: 1,
     nanMismatches: 0,
