@@ -16,6 +16,7 @@ import { mixFeed, type Tensors } from '../verify/bench';
 import { type CaseRun, runOriginal } from '../verify/case-runs';
 import { compareTensors } from '../verify/compare';
 import { type Decoding, decodeGreedily, type NotDecoded } from '../verify/decode';
+import { type KnownInputs, knownAfterRewrite, knownInputs } from '../verify/input-roles';
 import { doubledInputs, doubledOutputs, doubleFeeds } from '../verify/key-caches';
 import { precisionOf, toleranceWithin } from '../verify/precision';
 import { type Session, withSession } from '../verify/session';
@@ -28,6 +29,8 @@ export interface Before {
   readonly run: CaseRun | undefined;
   readonly failure: string | undefined;
   readonly decoding: Decoding | NotDecoded;
+  /** What its inputs are for; undefined where it does not run. */
+  readonly known: KnownInputs | undefined;
 }
 
 /** Length of the inputs that are run: a short sentence. */
@@ -45,16 +48,19 @@ export async function debugBefore(path: string): Promise<Before> {
       const [run] = await runOriginal(model, session, { batches: [1], lengths: [LENGTH] }, []);
       if (!run) throw errors.noCaseRuns(path, 'there are none');
       const milliseconds = await timed(session, run.feeds);
+      const known = knownInputs(model, session.inputs);
       return {
         side: sideOf(path, milliseconds),
         run,
         failure: undefined,
-        decoding: await decodeGreedily(model, session),
+        decoding: await decodeGreedily(model, session, known),
+        known,
       };
     });
   } catch (error) {
     const failure = messageOf(error);
-    return { side: sideOf(path, null), run: undefined, failure, decoding: { notDecoded: failure } };
+    const decoding = { notDecoded: failure };
+    return { side: sideOf(path, null), run: undefined, failure, decoding, known: undefined };
   }
 }
 
@@ -69,9 +75,9 @@ export async function debugAfter(path: string, before: Before): Promise<DebugRep
   const loaded = Object.keys(record.loaded).length > 0;
   const matchExpected = keepsFunction(record.options) && !loaded;
   const report = { before: before.side, matchExpected, because: reason(record.options, loaded) };
-  const { run } = before;
+  const { run, known } = before;
   const nothing = { inputs: null, outputs: {}, match: null, decoding: null };
-  if (!run) {
+  if (!run || !known) {
     const failure = before.failure ?? '';
     return { ...report, ...nothing, after: sideOf(path, null), notRun: failure, notDecoded: failure };
   }
@@ -85,7 +91,8 @@ export async function debugAfter(path: string, before: Before): Promise<DebugRep
       const after = sideOf(path, await timed(session, feeds));
       const doubled = new Set(doubledOutputs(model, record).map(({ name }) => name));
       const outputs = compared(model, run.outputs, given, doubled);
-      const decoded = decodingOf(before.decoding, await decodeGreedily(model, session));
+      const inputs = knownAfterRewrite(known, session.inputs);
+      const decoded = decodingOf(before.decoding, await decodeGreedily(model, session, inputs));
       const match = Object.values(outputs).every((each) => each.match);
       return { ...report, ...decoded, after, inputs: run.where, outputs, match, notRun: null };
     });

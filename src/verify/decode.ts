@@ -4,7 +4,7 @@ import { DataType } from '../onnx';
 import { compareTensors } from './compare';
 import { type FeedInput, makeFeeds } from './feeds';
 import type { Relations } from './flow/relations';
-import { knownInputs } from './input-roles';
+import type { KnownInputs } from './input-roles';
 import { precisionOf } from './precision';
 import type { Session } from './session';
 import { type Tensor, toFloat64 } from './tensor';
@@ -44,13 +44,15 @@ interface Step {
 /**
  * Decodes greedily from a prompt that is the same for every model of a vocabulary. A decoder is known by what it does:
  * token ids in, one number for each word of the vocabulary out, and nothing that later tokens change.
+ * @param known what its inputs are for
  */
 export async function decodeGreedily(
   model: Model,
   session: Session,
+  known: KnownInputs,
   { promptLength = 4, tokens: count = 20 }: DecodeSettings = {},
 ): Promise<Decoding | NotDecoded> {
-  const { inputs, relations } = knownInputs(model, session.inputs);
+  const { inputs, relations } = known;
   const [ids, ...others] = inputs.filter(({ role, shape }) => role.kind === 'ids' && shape.length === 2);
   if (!ids || others.length > 0)
     return { notDecoded: `it has ${ids ? 'several inputs' : 'no input'} of token ids` };

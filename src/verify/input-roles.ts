@@ -19,6 +19,25 @@ export function inputRoles(model: Model, inputs: readonly TensorDescription[]): 
   return [...knownInputs(model, inputs).inputs];
 }
 
+/**
+ * The same for what a rewrite made of a model, of which its own graph says less: what was attention stands in functions.
+ * @param given inputs of the rewritten model: caches may have other heads, and there may be one for the warm-up
+ */
+export function knownAfterRewrite(
+  { inputs, relations }: KnownInputs,
+  given: readonly TensorDescription[],
+): KnownInputs {
+  const own = given.map((input): FeedInput => {
+    const before = inputs.find(({ name }) => name === input.name);
+    if (!before) return { ...input, role: guessRole(input) };
+    return {
+      ...before,
+      shape: input.shape.map((size, axis) => (size === '' ? (before.shape[axis] ?? '') : size)),
+    };
+  });
+  return { inputs: own, relations };
+}
+
 /** The same, with what the graph says of the sizes. One walk over the graph for all. */
 export function knownInputs(model: Model, given: readonly TensorDescription[]): KnownInputs {
   const inputs = given.map((input, index) => ({

@@ -5,6 +5,7 @@ import { type RewriteFileSettings, rewriteModel, writeRewritten } from '../../sr
 import { load } from '../../src/ir';
 import { readModel } from '../../src/onnx';
 import { decodeGreedily } from '../../src/verify/decode';
+import { knownInputs } from '../../src/verify/input-roles';
 import { withSession } from '../../src/verify/session';
 import { openExport, temporaryFolder } from '../support/fixtures';
 import { intTensor, numbersOf, runModel } from '../support/run';
@@ -12,7 +13,10 @@ import { intTensor, numbersOf, runModel } from '../support/run';
 let files = 0;
 
 async function decode(model: string, tokens = 20) {
-  return withSession(model, {}, (session) => decodeGreedily(load(readModel(model)), session, { tokens }));
+  return withSession(model, {}, (session) => {
+    const read = load(readModel(model));
+    return decodeGreedily(read, session, knownInputs(read, session.inputs), { tokens });
+  });
 }
 
 async function debug(model: string, settings: RewriteFileSettings) {
