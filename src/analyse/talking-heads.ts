@@ -14,6 +14,9 @@ import type { Atom, View } from './view';
 /** How far a search goes back: scores are a few operators away from their softmax. */
 const MOST_NODES = 64;
 
+/** Of so many inputs of one node a search goes on with the last: whatever has more of them combines no heads. */
+const MOST_INPUTS = 256;
+
 /** True for a product of one value that depends on data with one that does not. */
 export function isLinearMix(node: Node, dataflow: Dataflow): boolean {
   if (!node.is('MatMul', 'Einsum', 'Conv', 'Gemm')) return false;
@@ -39,9 +42,9 @@ export function productsBehindMixes(input: Value, dataflow: Dataflow, shapes: Sh
     }
     nodes.add(node);
     mixed ||= isLinearMix(node, dataflow);
-    pushAll(open, dataInputs(node));
+    pushAll(open, dataInputs(node).slice(-MOST_INPUTS));
   }
-  if (!mixed) return [];
+  if (!mixed || products.length === 0) return [];
   const path = inOrder(input.scope, nodes);
   return products.filter((product) => keepsBothAxes(product, input, path, shapes));
 }
@@ -58,13 +61,17 @@ export function productsAheadOfMixes(
   const nodes = new Set<Node>();
   const found: { product: Node; operand: Value }[] = [];
   const open = [probabilities];
+  let mixed = false;
   for (let value = open.pop(); value && nodes.size < MOST_NODES; value = open.pop()) {
-    for (const node of value.readers) {
+    for (const { node } of value.uses) {
+      if (nodes.size >= MOST_NODES) break;
       if (nodes.has(node) || isShapeReader(node) || node.graph !== probabilities.scope) continue;
       if (activationProduct(node, dataflow)) {
-        found.push({ product: node, operand: value });
+        if (!found.some((each) => each.product === node && each.operand === value))
+          found.push({ product: node, operand: value });
         continue;
       }
+      mixed ||= isLinearMix(node, dataflow);
       nodes.add(node);
       pushAll(
         open,
@@ -72,9 +79,9 @@ export function productsAheadOfMixes(
       );
     }
   }
+  if (!mixed || found.length === 0) return [];
   const rank = shapes.shape(probabilities)?.length ?? 0;
   const path = inOrder(probabilities.scope, nodes);
-  if (!path.some((node) => isLinearMix(node, dataflow))) return [];
   return found.filter(({ operand }) => keeps([rank - 2, rank - 1], probabilities, operand, path, shapes));
 }
 
