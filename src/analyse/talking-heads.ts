@@ -1,5 +1,5 @@
 import { type Node, pushAll, type Value } from '../ir';
-import { type Dataflow, dataInputs, inOrder, isShapeReader } from './dataflow';
+import { type Dataflow, inOrder, isShapeReader } from './dataflow';
 import { einsumTerms } from './einsum';
 import { activationProduct } from './products';
 import { followViews } from './provenance';
@@ -42,7 +42,11 @@ export function productsBehindMixes(input: Value, dataflow: Dataflow, shapes: Sh
     }
     nodes.add(node);
     mixed ||= isLinearMix(node, dataflow);
-    pushAll(open, dataInputs(node).slice(-MOST_INPUTS));
+    if (isShapeReader(node)) continue;
+    pushAll(
+      open,
+      node.inputs.slice(-MOST_INPUTS).filter((each) => each !== undefined),
+    );
   }
   if (!mixed || products.length === 0) return [];
   const path = inOrder(input.scope, nodes);
