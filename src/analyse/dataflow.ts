@@ -1,4 +1,4 @@
-import { type Graph, type Model, type Node, pushAll, type Value } from '../ir';
+import type { Graph, Model, Node, Value } from '../ir';
 
 /** Tells which values depend on what the model is fed, beyond the shapes of it. */
 export class Dataflow {
@@ -57,7 +57,8 @@ export function ancestors(target: Value, stop: ReadonlySet<Value>): Node[] {
     const node = stop.has(value) ? undefined : value.producer;
     if (!node || found.has(node) || node.graph !== target.scope) continue;
     found.add(node);
-    pushAll(open, dataInputs(node));
+    if (isShapeReader(node)) continue;
+    for (const input of node.inputs) if (input) open.push(input);
   }
   return inOrder(target.scope, found);
 }

@@ -260,14 +260,20 @@ function tile(context: StepContext): (View | LostView)[] {
   return [{ axes, offset: context.source.offset }];
 }
 
-/** Aligns a view with a shape it is broadcast to. */
+/** Aligns a view with a shape it is broadcast to; the same view where that changes nothing, as in a long chain. */
 function spread(view: View, shape: readonly Dim[]): View {
+  if (view.axes.length === shape.length && view.axes.every((axis, index) => fills(axis, shape[index])))
+    return view;
   const axes = shape.map((size, index): readonly Atom[] => {
     const axis = view.axes[view.axes.length - shape.length + index] ?? [];
     if (axis.length > 0 || size.value === 1) return axis;
     return [{ kind: 'repeat', size }];
   });
   return { axes, offset: view.offset };
+}
+
+function fills(axis: readonly Atom[], size: Dim | undefined): boolean {
+  return axis.length > 0 || size?.value === 1;
 }
 
 function concat(context: StepContext): (View | LostView)[] {
@@ -347,7 +353,12 @@ function sameElsewhere(a: View, b: View, except: number): boolean {
  */
 export function elementwise(context: StepContext): (View | LostView)[] {
   const output = context.shapes.shape(context.node.outputs[0]);
-  const views = new Set(context.node.inputs.flatMap((_, index) => context.view(index) ?? []));
+  const views = new Set<View>();
+  for (let index = 0; index < context.node.inputs.length; index++) {
+    const found = context.view(index);
+    if (found) views.add(found);
+  }
+  if (views.size < 2) return [output ? spread(context.source, output) : context.source];
   const [best, ...others] = [...views]
     .map((each) => ({ each, rich: richness(each), pure: isPure(each) }))
     .sort((a, b) => b.rich - a.rich || Number(b.pure) - Number(a.pure));

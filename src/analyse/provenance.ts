@@ -47,21 +47,25 @@ export function followViews(
   const views = new Map<Value, View | LostView>(start);
   for (const node of nodes) {
     if (isShapeReader(node)) continue;
+    let loss: LostView | undefined;
+    let source: View | undefined;
+    for (const input of node.inputs) {
+      const found = input && views.get(input);
+      if (!found) continue;
+      if ('axes' in found) source ??= found;
+      else loss ??= found;
+    }
+    if (!source && !loss) continue;
     const view = (index: number) => {
       const input = node.inputs[index];
       const found = input && views.get(input);
       return found && 'axes' in found ? found : undefined;
     };
-    const loss = node.inputs
-      .map((input) => input && views.get(input))
-      .find((found) => found && 'node' in found);
-    const source = node.inputs.map((_, index) => view(index)).find((found) => found !== undefined);
-    if (!source && !loss) continue;
     const results = source ? stepOf(node)({ node, shapes, view, source }) : [];
-    node.outputs.forEach((output, index) => {
+    for (const [index, output] of node.outputs.entries()) {
       const result = results[index] ?? loss ?? results[0];
       if (output && result && !views.has(output)) views.set(output, result);
-    });
+    }
   }
   return views;
 }

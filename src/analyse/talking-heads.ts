@@ -1,5 +1,5 @@
 import { type Node, pushAll, type Value } from '../ir';
-import { type Dataflow, dataInputs, inOrder, isShapeReader } from './dataflow';
+import { type Dataflow, inOrder, isShapeReader } from './dataflow';
 import { einsumTerms } from './einsum';
 import { activationProduct } from './products';
 import { followViews } from './provenance';
@@ -13,6 +13,9 @@ import type { Atom, View } from './view';
 
 /** How far a search goes back: scores are a few operators away from their softmax. */
 const MOST_NODES = 64;
+
+/** Of so many inputs of one node a search goes on with the last: whatever has more of them combines no heads. */
+const MOST_INPUTS = 256;
 
 /** True for a product of one value that depends on data with one that does not. */
 export function isLinearMix(node: Node, dataflow: Dataflow): boolean {
@@ -39,9 +42,13 @@ export function productsBehindMixes(input: Value, dataflow: Dataflow, shapes: Sh
     }
     nodes.add(node);
     mixed ||= isLinearMix(node, dataflow);
-    pushAll(open, dataInputs(node));
+    if (isShapeReader(node)) continue;
+    pushAll(
+      open,
+      node.inputs.slice(-MOST_INPUTS).filter((each) => each !== undefined),
+    );
   }
-  if (!mixed) return [];
+  if (!mixed || products.length === 0) return [];
   const path = inOrder(input.scope, nodes);
   return products.filter((product) => keepsBothAxes(product, input, path, shapes));
 }
@@ -58,13 +65,17 @@ export function productsAheadOfMixes(
   const nodes = new Set<Node>();
   const found: { product: Node; operand: Value }[] = [];
   const open = [probabilities];
+  let mixed = false;
   for (let value = open.pop(); value && nodes.size < MOST_NODES; value = open.pop()) {
-    for (const node of value.readers) {
+    for (const { node } of value.uses) {
+      if (nodes.size >= MOST_NODES) break;
       if (nodes.has(node) || isShapeReader(node) || node.graph !== probabilities.scope) continue;
       if (activationProduct(node, dataflow)) {
-        found.push({ product: node, operand: value });
+        if (!found.some((each) => each.product === node && each.operand === value))
+          found.push({ product: node, operand: value });
         continue;
       }
+      mixed ||= isLinearMix(node, dataflow);
       nodes.add(node);
       pushAll(
         open,
@@ -72,9 +83,9 @@ export function productsAheadOfMixes(
       );
     }
   }
+  if (!mixed || found.length === 0) return [];
   const rank = shapes.shape(probabilities)?.length ?? 0;
   const path = inOrder(probabilities.scope, nodes);
-  if (!path.some((node) => isLinearMix(node, dataflow))) return [];
   return found.filter(({ operand }) => keeps([rank - 2, rank - 1], probabilities, operand, path, shapes));
 }
 

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import * as path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { errors } from '../errors';
 import { temporaryFolder } from '../onnx/folders';
@@ -40,9 +41,11 @@ export async function runJob<Name extends JobName>(
   const scratch = temporaryFolder('job');
   const folders = new Set<string>();
   const gate = makeGate();
-  const cleanUp = () => {
+  const cleanUp = async () => {
     // Whoever moves files at this moment comes to an end; whoever would begin to does not.
     if (!shutGate(gate, PATIENCE)) return;
+    // What the job has said until then arrives.
+    await setImmediate();
     for (const folder of folders) tidy(folder, true);
     removeFolder(scratch);
   };
@@ -89,11 +92,12 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * that aborts the process.
  * @returns takes the handlers away again
  */
-function onSignals(cleanUp: () => void): () => void {
+function onSignals(cleanUp: () => Promise<void>): () => void {
   const handle = (signal: NodeJS.Signals) => {
-    cleanUp();
-    release();
-    process.kill(process.pid, signal);
+    void cleanUp().finally(() => {
+      release();
+      process.kill(process.pid, signal);
+    });
   };
   const release = () => {
     for (const signal of SIGNALS) process.off(signal, handle);

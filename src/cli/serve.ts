@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { goThrough } from '../onnx/uninterrupted';
+import { goThrough, tellFolders } from '../onnx/uninterrupted';
 import { COLOUR, PLAIN, type Style } from '../report/text';
 import { endRuntime } from '../runtime';
 import type { JobName, JobResult, Jobs, Message, WorkerData } from './job';
@@ -33,6 +33,7 @@ export function serve<Name extends JobName>(
     dump: (text) => post({ kind: 'dump', text }),
     usesFolder: (path) => post({ kind: 'folder', path }),
   };
+  tellFolders(ui.usesFolder);
   Promise.resolve()
     .then(() => run(settings, ui))
     .then(

@@ -9,8 +9,11 @@ import type { Value } from './value';
 export interface Invariant {
   readonly id: string;
   readonly says: string;
-  /** Gives one line for each violation. */
-  check(model: Model): Iterable<string>;
+  /**
+   * Gives one line for each violation.
+   * @param scopes those of the model
+   */
+  check(model: Model, scopes: readonly Graph[]): Iterable<string>;
 }
 
 export interface Violation {
@@ -22,16 +25,16 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I1',
     says: 'a value has one definition, and the scope lists it under its name',
-    *check(model) {
-      for (const graph of model.scopes()) {
-        const seen = new Set<string>();
+    *check(_model, scopes) {
+      for (const graph of scopes) {
+        const seen = new Set<Value>();
         for (const node of graph.nodes) {
           for (const value of node.outputs) {
             if (!value) continue;
-            if (seen.has(value.name) || graph.values.get(value.name) !== value || value.producer !== node) {
+            if (seen.has(value) || graph.values.get(value.name) !== value || value.producer !== node) {
               yield `'${value.name}' in ${graph.label}`;
             }
-            seen.add(value.name);
+            seen.add(value);
           }
         }
       }
@@ -40,8 +43,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I2',
     says: 'a node stands behind the producers of everything it reads',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         const seen = new Set<Node>();
         for (const node of graph.nodes) {
           for (const value of dependencies(node)) {
@@ -57,8 +60,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I3',
     says: 'every value that is read is defined in the scope of its reader or around it',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         for (const node of graph.nodes) {
           for (const value of node.inputs) {
             if (value && !isVisible(value, graph)) yield `node '${node.label}' reads '${value.name}'`;
@@ -70,8 +73,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I4',
     says: 'every output of a graph is defined',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         for (const value of graph.outputs) {
           if (!isVisible(value, graph)) yield `output '${value.name}' of ${graph.label}`;
           else if (!value.producer && !value.isInput && !value.initializer && !value.sparse) {
@@ -84,14 +87,14 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I5',
     says: 'use lists agree with the inputs of the nodes',
-    *check(model) {
+    *check(_model, scopes) {
       const counted = new Map<Value, number>();
-      for (const graph of model.scopes()) {
+      for (const graph of scopes) {
         for (const node of graph.nodes) {
           for (const value of node.inputs) if (value) counted.set(value, (counted.get(value) ?? 0) + 1);
         }
       }
-      for (const graph of model.scopes()) {
+      for (const graph of scopes) {
         for (const value of graph.values.values()) {
           if (value.uses.size !== (counted.get(value) ?? 0)) {
             yield `'${value.name}' lists ${value.uses.size} uses, has ${counted.get(value) ?? 0}`;
@@ -103,7 +106,7 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I6',
     says: 'the domain of every operator is imported, and a local function that is called exists',
-    *check(model) {
+    *check(model, scopes) {
       const local = new Set(
         [...model.functions.map(({ proto }) => proto), ...model.newFunctions].map(
           (fn) => `${canonicalDomain(fn.domain)}:${fn.name ?? ''}`,
@@ -111,7 +114,7 @@ export const invariants: readonly Invariant[] = [
       );
       const domains = new Set([...local].map((key) => key.slice(0, key.lastIndexOf(':'))));
       const missing = new Set<string>();
-      for (const graph of model.scopes()) {
+      for (const graph of scopes) {
         for (const node of graph.nodes) {
           if (graph.proto && !model.opsets.has(node.domain)) missing.add(node.domain);
           else if (
@@ -130,8 +133,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I7',
     says: 'no two initializers, inputs or values of a scope share a name with a scope around it',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         for (const [name, value] of graph.values) {
           if (value.name !== name) yield `'${value.name}' is listed as '${name}'`;
           if (graph.parent?.find(name)) yield `'${name}' in ${graph.label} has the name of a value around it`;
@@ -142,8 +145,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I8',
     says: 'the size of an initializer agrees with its dimensions',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         for (const value of graph.values.values()) {
           const tensor = value.initializer;
           if (!tensor || tensor.dataType === DataType.STRING) continue;
@@ -160,8 +163,8 @@ export const invariants: readonly Invariant[] = [
   {
     id: 'I9',
     says: 'a declared type agrees with the initializer it is declared for',
-    *check(model) {
-      for (const graph of model.scopes()) {
+    *check(_model, scopes) {
+      for (const graph of scopes) {
         for (const value of graph.values.values()) {
           const tensor = value.initializer;
           const declared = value.type?.tensorType;
@@ -199,8 +202,9 @@ function isVisible(value: Value, from: Graph): boolean {
 
 /** Checks every invariant and gives all violations. */
 export function checkInvariants(model: Model): Violation[] {
+  const scopes = [...model.scopes()];
   return invariants.flatMap((invariant) =>
-    [...invariant.check(model)].map((what) => ({
+    [...invariant.check(model, scopes)].map((what) => ({
       id: invariant.id,
       message: `${invariant.id} (${invariant.says}): ${what}`,
     })),

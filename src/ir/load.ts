@@ -97,7 +97,7 @@ function loadNodes(graph: Graph, protos: readonly NodeProto[], types: readonly V
 function loadAttributes(node: Node): void {
   const { graph } = node;
   for (const { name = '', g } of node.proto.attribute)
-    if (g) node.bodies.set(name, loadGraph(graph.model, g, graph, node));
+    if (g) node.addBody(name, loadGraph(graph.model, g, graph, node));
 }
 
 /** Builds the bodies of a node that was added to a graph. */

@@ -56,6 +56,7 @@ export class NodeOrder {
 
   sorted(nodes: readonly Node[], some: Iterable<Node>): Node[] {
     const ranks = this.#rankOf(nodes);
-    return [...some].sort((a, b) => (ranks.get(a) ?? 0) - (ranks.get(b) ?? 0));
+    const ranked = Array.from(some, (node) => ({ node, rank: ranks.get(node) ?? 0 }));
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ node }) => node);
   }
 }

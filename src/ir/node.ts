@@ -7,6 +7,9 @@ export function canonicalDomain(domain: string | undefined): string {
   return domain === undefined || domain === 'ai.onnx' ? '' : domain;
 }
 
+const NO_ATTRIBUTES: ReadonlyMap<string, AttributeProto> = new Map();
+const NO_BODIES: ReadonlyMap<string, Graph> = new Map();
+
 /** An operator call. Its fields change only through methods of `Graph` and `Model`, which keep the use lists. */
 export class Node {
   readonly opType: string;
@@ -18,8 +21,7 @@ export class Node {
   readonly inputs: (Value | undefined)[] = [];
   /** `undefined` where an optional output is left out. */
   readonly outputs: (Value | undefined)[] = [];
-  /** Bodies of If, Loop and Scan, by attribute name. */
-  readonly bodies = new Map<string, Graph>();
+  #bodies: Map<string, Graph> | undefined;
   readonly #uses: (Use | undefined)[] = [];
   readonly #attributes: ReadonlyMap<string, AttributeProto>;
 
@@ -33,7 +35,22 @@ export class Node {
     this.domain = canonicalDomain(proto.domain);
     this.overload = proto.overload ?? '';
     this.name = proto.name ?? '';
-    this.#attributes = new Map(proto.attribute.map((attribute) => [attribute.name ?? '', attribute]));
+    // Most nodes of a long graph have none of either.
+    this.#attributes =
+      proto.attribute.length === 0
+        ? NO_ATTRIBUTES
+        : new Map(proto.attribute.map((attribute) => [attribute.name ?? '', attribute]));
+  }
+
+  /** Bodies of If, Loop and Scan, by attribute name. */
+  get bodies(): ReadonlyMap<string, Graph> {
+    return this.#bodies ?? NO_BODIES;
+  }
+
+  /** Gives it a body; for loading only. */
+  addBody(attribute: string, body: Graph): void {
+    this.#bodies ??= new Map();
+    this.#bodies.set(attribute, body);
   }
 
   /** True for an operator of the standard set. */

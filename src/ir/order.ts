@@ -5,7 +5,11 @@ import { pushAll } from './push-all';
 import type { Value } from './value';
 
 /** The values a node needs: its inputs, and what its bodies take from the scopes around them. */
-export function* dependencies(node: Node): Iterable<Value> {
+export function dependencies(node: Node): Iterable<Value> {
+  return node.bodies.size === 0 ? node.inputs.filter((input) => input !== undefined) : allDependencies(node);
+}
+
+function* allDependencies(node: Node): Iterable<Value> {
   for (const input of node.inputs) if (input) yield input;
   for (const body of node.bodies.values()) {
     for (const inner of body.nodes) {

@@ -6,7 +6,6 @@ import {
   columnCount,
   type Dataflow,
   Dim,
-  dataInputs,
   descendants,
   followViews,
   isLayout,
@@ -19,6 +18,7 @@ import {
 } from '../analyse';
 import type { Node, Value } from '../ir';
 import { type Between, readBetween } from './between';
+import { passedByAll } from './dominators';
 import { attempt, fail } from './outcome';
 import type { Projection } from './projection';
 import { isResidualStream, reachProjections, refuseOtherReaders } from './reach';
@@ -219,7 +219,8 @@ function traceBranch(projection: Projection, behind: readonly Node[], end: End):
     return used ? [{ value, view: seen, columns: columnCount(seen) }] : [];
   });
   const lost = 'node' in operandView ? operandView : undefined;
-  const through = pure.filter(({ value }) => dominates(value, projection.output, operand, path));
+  const passed = passedByAll(projection.output, operand, path);
+  const through = pure.filter(({ value }) => passed.has(value));
   const own = lost ? through.at(-1)?.columns : Math.min(...through.map(({ columns }) => columns));
   const finest = pure.findLast(({ columns }) => columns === own)?.view;
   const start = through.find(({ columns }) => columns === own);
@@ -255,17 +256,6 @@ function traceBranch(projection: Projection, behind: readonly Node[], end: End):
     operandView,
     path: [separated, ...after.flatMap((node) => node.outputs.flatMap((value) => value ?? []))],
   };
-}
-
-/** True if everything that flows from a projection to an operand passes through a value. */
-function dominates(value: Value, from: Value, to: Value, path: readonly Node[]): boolean {
-  if (value === from || value === to) return true;
-  const reached = new Set<Value>([from]);
-  for (const node of path) {
-    if (!dataInputs(node).some((input) => reached.has(input))) continue;
-    for (const output of node.outputs) if (output && output !== value) reached.add(output);
-  }
-  return !reached.has(to);
 }
 
 interface HeadSplit {

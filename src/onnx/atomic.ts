@@ -9,7 +9,7 @@ import { makeFolders, removeFolders } from './folders';
 import { type Entry, inodeOf, Journal, type Plan } from './journal';
 import { temporaryName } from './owner';
 import { tidy } from './tidy';
-import { uninterrupted } from './uninterrupted';
+import { uninterrupted, willUse } from './uninterrupted';
 
 export interface Output {
   readonly path: string;
@@ -113,6 +113,7 @@ interface Step {
 function prepare(output: Output | StagedOutput, steps: Step[]): void {
   const target = output.path;
   const parent = path.dirname(target);
+  willUse(parent);
   if ('staged' in output) {
     steps.push({ target, temporary: output.staged, folder: undefined });
     return;

@@ -27,6 +27,8 @@ export interface Plan {
   /** Set where it is taken back. */
   readonly undo?: true;
   readonly entries: readonly Entry[];
+  /** Files in other folders that lead here, relative to the journal's folder. */
+  readonly pointers?: readonly string[];
 }
 
 const ENDING = '.journal';
@@ -55,11 +57,12 @@ export class Journal {
     const folders = new Set(plan.entries.map(({ target }) => path.dirname(path.join(folder, target))));
     folders.delete(path.normalize(folder));
     const pointers = [...folders].map((other) => path.join(other, `${temporaryName()}${POINTER}`));
-    const journal = new Journal(folder, plan, file, pointers, false);
+    const whole = { ...plan, pointers: pointers.map((pointer) => path.relative(folder, pointer)) };
+    const journal = new Journal(folder, whole, file, pointers, false);
     try {
       for (const pointer of pointers)
         put(pointer, { id: plan.id, leadsTo: path.relative(path.dirname(pointer), folder) });
-      put(file, plan);
+      put(file, whole);
     } catch (error) {
       journal.end();
       throw error;
@@ -76,7 +79,8 @@ export class Journal {
     const plan = read(file) as Plan;
     const own = path.join(folder, `${temporaryName()}${ENDING}`);
     fs.renameSync(file, own);
-    return new Journal(folder, plan, own, [], true);
+    const pointers = (plan.pointers ?? []).map((pointer) => path.join(folder, pointer));
+    return new Journal(folder, plan, own, pointers, true);
   }
 
   /** Whether another plan is being carried out in this folder: then one of the two must wait. */

@@ -55,8 +55,8 @@ export function remember(message: object, trace: Trace): void {
 export function derive<T extends object>(message: T, changes: { [K in keyof T]?: T[K] | undefined }): T {
   const trace = traceOf(message);
   const packed = new Map(trace?.packed);
-  const changed = (Object.entries(changes) as [keyof T & string, unknown][]).filter(
-    ([name, value]) => packed.has(name) || message[name] !== value,
+  const changed = (Object.keys(changes) as (keyof T & string)[]).filter(
+    (name) => packed.has(name) || message[name] !== changes[name],
   );
   if (changed.length === 0) return message;
   // Descriptors, not values: a packed field is a getter, and looking would decode it.
@@ -64,10 +64,13 @@ export function derive<T extends object>(message: T, changes: { [K in keyof T]?:
     packed.size === 0
       ? { ...message }
       : (Object.defineProperties({}, Object.getOwnPropertyDescriptors(message)) as T);
-  for (const [name, value] of changed) {
-    const repeated = packed.delete(name) || Array.isArray(message[name]);
-    delete next[name];
-    if (value !== undefined || repeated) Object.assign(next, { [name]: value ?? [] });
+  for (const name of changed) {
+    const value = changes[name];
+    const wasPacked = packed.delete(name);
+    // A getter cannot be assigned to, and what is set last stands last no longer matters to anybody.
+    if (wasPacked || value === undefined) delete next[name];
+    if (value !== undefined) next[name] = value;
+    else if (wasPacked || Array.isArray(message[name])) Object.assign(next, { [name]: [] });
   }
   if (trace?.unknown !== undefined || packed.size > 0) {
     remember(next, { unknown: trace?.unknown, packed: packed.size > 0 ? packed : undefined });

@@ -18,6 +18,18 @@ export function goThrough(shared: SharedArrayBuffer): void {
   gate = new Int32Array(shared);
 }
 
+let told: ((folder: string) => void) | undefined;
+
+/** From now on, `listener` is told of every folder in which this thread is about to make temporary files. */
+export function tellFolders(listener: (folder: string) => void): void {
+  told = listener;
+}
+
+/** To be called before a temporary file is made beside its target: who ends the process must know where to look. */
+export function willUse(folder: string): void {
+  told?.(folder);
+}
+
 /** Does something that is not interrupted. Where the gate is shut already, it never begins: the process is about to end. */
 export function uninterrupted<T>(step: () => T): T {
   if (!gate || depth > 0) return step();

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import * as path from 'node:path';
+import { shortage } from '../onnx/file-errors';
 import { pack, Unpacker } from './parcels';
 import { type Answer, DESCRIPTOR, type Parcel, type Request } from './protocol';
 
@@ -74,15 +75,17 @@ export class RuntimeProcess {
     // What there is to say about a broken pipe is said when the process has ended.
     this.#pipe?.on('error', () => undefined);
     this.#gone = new Promise((resolve) => {
-      const end = (how: string, signal?: NodeJS.Signals | null) => {
+      const end = (how: string, signal?: NodeJS.Signals | null, short?: Error) => {
         this.#ended ??= new RuntimeEnded(how, lastLine(this.#written), signal ?? undefined);
         // A process that does not even start fails whoever asks it first.
         const innocent = this.#works && !this.#begun;
-        this.#waiting?.reject(innocent ? notAsked(this.#ended) : this.#ended);
+        this.#waiting?.reject(short ?? (innocent ? notAsked(this.#ended) : this.#ended));
         this.#waiting = undefined;
         resolve();
       };
-      child.on('error', (error) => end(`could not be started (${error.message})`));
+      child.on('error', (error) =>
+        end(`could not be started (${error.message})`, undefined, shortage(error, 'ONNX Runtime')),
+      );
       child.on('close', (code, signal) =>
         end(signal === null ? `ended with code ${code}` : `was ended by ${signal}`, signal),
       );
@@ -106,7 +109,8 @@ export class RuntimeProcess {
 
   /**
    * Asks for something when what was asked for before is done.
-   * @throws RuntimeEnded where the process ends meanwhile, NotAsked where it had ended before it began, Error with what
+   * @throws DiffxError no-file-handles and no-memory where it cannot be started for want of them, RuntimeEnded where the
+   *   process ends meanwhile, NotAsked where it had ended before it began, Error with what
    *   ONNX Runtime complains about
    */
   request(message: Request, payloads: readonly Uint8Array[] = []): Promise<Parcel<Answer>> {

@@ -72,10 +72,12 @@ export async function createSession(
   settleTf32([provider]);
   const name = options.name ?? (typeof model === 'string' ? model : 'the model');
   const exitCode = options.refusedExitCode ?? ExitCode.verificationFailed;
-  const refuse = (error: unknown) =>
-    error instanceof RuntimeEnded
-      ? errors.runtimeEnded(name, error.how, error.said, exitCode)
-      : (gaveUp(provider, name, reasonOf(error)) ?? errors.runtimeRefused(name, reasonOf(error), exitCode));
+  const refuse = (error: unknown) => {
+    if (error instanceof DiffxError) return error;
+    if (error instanceof RuntimeEnded) return errors.runtimeEnded(name, error.how, error.said, exitCode);
+    const reason = reasonOf(error);
+    return gaveUp(provider, name, reason) ?? errors.runtimeRefused(name, reason, exitCode);
+  };
   const profile = options.profile ? makeProfileFolder() : undefined;
   const settings: InferenceSession.SessionOptions = {
     executionProviders: [toBinding(provider)],

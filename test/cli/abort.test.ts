@@ -5,7 +5,7 @@ import * as path from 'node:path';
 import { verify } from '../../src';
 import { rewriteModel, writeRewritten } from '../../src/api/rewrite';
 import { FIXTURES, temporaryFolder } from '../support/fixtures';
-import { diffx, documentOf, expectFailure, filesIn, LLAMA, workFolder } from './run-cli';
+import { diffx, documentOf, expectFailure, filesIn, LLAMA, MAIN, workFolder } from './run-cli';
 
 const ABORTS = path.join(FIXTURES, 'cases/abort-split.onnx');
 const SAYS = /does not survive it: its process was ended by SIGABRT, after 'Assertion .* failed\.'/;
@@ -119,4 +119,26 @@ test('where only the rewritten model makes it abort, that is a finding: exit cod
   const said = checks.flatMap(({ findings }) => findings.map(({ message }) => message));
   expect(said).toContainEqual(expect.stringMatching(/diff\.onnx: .* was ended by SIGABRT/));
   fs.rmSync(hook);
+});
+
+/** How many file handles there are is a limit of the shell. */
+const onLinux = process.platform === 'linux' ? test : test.skip;
+
+onLinux('where file handles do not suffice for its process, that is said, and no fault of the model', () => {
+  const folder = workFolder();
+  const args = ['rewrite', 'model.onnx', '-o', 'out.onnx', '--verify', '--init', 'preserve', '--json', '-q'];
+  const command = [process.execPath, MAIN, ...args].map((each) => `'${each}'`).join(' ');
+  const codes = [24, 26, 28, 31, 34].map((handles) => {
+    const { status, stdout } = spawnSync('bash', ['-c', `ulimit -n ${handles} && exec ${command}`], {
+      cwd: folder,
+      env: { ...process.env, TMPDIR: scratch },
+      encoding: 'utf8',
+    });
+    fs.rmSync(path.join(folder, 'out.onnx'), { force: true });
+    expect(filesIn(folder)).toEqual(['model.onnx']);
+    return status === 0 ? 'done' : `${status} ${JSON.parse(stdout).error?.code}`;
+  });
+  // Versions of Node need more or fewer for themselves.
+  expect(codes).toContain('2 no-file-handles');
+  expect(codes.filter((each) => each !== 'done' && each !== '2 no-file-handles')).toEqual([]);
 });

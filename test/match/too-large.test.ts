@@ -1,7 +1,7 @@
 /** Thousands of softmaxes that share thousands of nodes: what is searched for all of them together has a limit. */
 import { passes } from '../../passes';
 import { findPrepared } from '../../src/rewrite/prepare';
-import { ATTENTION, variant } from '../support/attention-text';
+import { ATTENTION, line, variant } from '../support/attention-text';
 import { inWords } from '../support/found';
 import { textModel } from '../support/models';
 
@@ -41,3 +41,20 @@ test('a few of them do not come near it', () => {
   expect(inWords(found).sites).toEqual(['layers.0.attn: 2/2 x 4']);
   expect(found.misses.map(({ reason }) => reason.code)).not.toContain('too-large');
 });
+
+test(
+  'a way of thousands of nodes from a projection to the scores takes one walk, not one for each of them',
+  () => {
+    const count = 20_000;
+    const steps = Array.from(
+      { length: count },
+      (_, at) => `z${at + 1} = Mul (${at === 0 ? 'q' : `z${at}`}, scale)`,
+    );
+    const reshape = line('q_split');
+    const model = textModel(
+      variant(ATTENTION, [[reshape, `${steps.join('\n')}\n${reshape.replace('(q,', `(z${count},`)}`]]),
+    );
+    expect(findPrepared(model, passes).sites).toHaveLength(1);
+  },
+  3 * SECONDS,
+);

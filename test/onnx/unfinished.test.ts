@@ -34,6 +34,9 @@ const meanwhile = (name: string, step: () => void) => ({
   }),
 });
 
+/** Lets Node read the sources. */
+const TYPESCRIPT = path.join(__dirname, '../typescript.js');
+
 /** Writes files in a process of its own, which is killed before the n-th call of a function of fs. */
 function killedAt(name: string, nth: number, outputs: readonly string[], force: boolean): void {
   const script = `
@@ -46,7 +49,7 @@ function killedAt(name: string, nth: number, outputs: readonly string[], force: 
     const { memoryBytes } = require('./src/onnx/bytes.ts');
     writeFiles(outputs.map((path) => ({ path, bytes: memoryBytes(Buffer.from('new')) })), force);`;
   const given = JSON.stringify([name, nth, force, ...outputs.map((each) => folder.in(each))]);
-  const { signal, stderr } = spawnSync(process.execPath, ['-e', script, given], {
+  const { signal, stderr } = spawnSync(process.execPath, ['--require', TYPESCRIPT, '-e', script, given], {
     cwd: path.join(__dirname, '../..'),
     env: process.env,
     encoding: 'utf8',
@@ -153,6 +156,15 @@ describe('after a run that was killed', () => {
     openSource(folder.in('more/w'));
     expect([content('m'), content('more/w')]).toEqual(['new', 'new']);
     checkTargets([folder.in('m'), folder.in('more/w')], true);
+    expect([files(), files(folder.in('more'))]).toEqual([['m', 'more'], ['w']]);
+  });
+
+  test('who settles it takes away what leads to it from other folders', () => {
+    old('more/w', 'm');
+    killedAt('renameSync', 4, ['more/w', 'm'], true);
+    expect(files(folder.in('more')).some((name) => name.endsWith('.elsewhere'))).toBe(true);
+    checkTargets([folder.in('m')], true);
+    expect([content('m'), content('more/w')]).toEqual(['new', 'new']);
     expect([files(), files(folder.in('more'))]).toEqual([['m', 'more'], ['w']]);
   });
 

@@ -163,7 +163,7 @@ test('ONNX Runtime writes nothing to standard error, not even for a model it war
   const bytes = Buffer.from(onnx.ModelProto.encode(model).finish()).toString('base64');
   // In a process of its own, since what native code writes cannot be caught within this one.
   const script = `
-    const { createSession } = require('./src/verify/session.ts');
+    const { createSession } = require('./dist/src/verify/session.js');
     const { InferenceSession } = require('onnxruntime-node');
     const model = Buffer.from(process.argv[1], 'base64');
     process.argv[2] === 'ours' ? createSession(model) : InferenceSession.create(model);`;
