@@ -55,8 +55,10 @@ export async function fitInputs(
   const ways: Sizes[] = [{ relations, lengths: 'different' }, { relations }, {}];
   const trial = new Trial(session);
   let [some, ran]: (Fit | undefined)[] = [];
-  for (const each of guessedBounds(inputs)) {
-    for (const [batch, length] of TYPICAL) {
+  const guesses = guessedBounds(inputs);
+  // A small case may run by luck, so the guesses are tried on large ones first.
+  for (const [batch, length] of TYPICAL) {
+    for (const each of guesses) {
       for (const sizes of ways) {
         const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
         const result = await trial.run(each, options);
@@ -77,12 +79,29 @@ export async function fitInputs(
   return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
 }
 
-/** Inputs as they are, and where bounds of indices are guessed, with 0 for those: it is an index into any table. */
+/**
+ * Inputs as they are; where bounds of indices are guessed, with 0 for those: it is an index into any table; and where
+ * there are several indices, each with its part of the table: they may be added up before anything is gathered by them.
+ */
 function guessedBounds(inputs: readonly FeedInput[]): (readonly FeedInput[])[] {
   const lowered = inputs.map(
     (input): FeedInput => (isGuessed(input) ? { ...input, role: { kind: 'ids', vocabulary: 1 } } : input),
   );
-  return inputs.some(isGuessed) ? [inputs, lowered] : [inputs];
+  const indices = inputs.filter(({ role }) => role.kind === 'ids' || role.kind === 'positions').length;
+  return [
+    inputs,
+    ...(inputs.some(isGuessed) ? [lowered] : []),
+    ...(indices > 1 ? [lowered.map((input) => withPart(input, indices))] : []),
+  ];
+}
+
+/** An index of which so many together stay in the table: n numbers of at most (size - 1) / n each. */
+function withPart(input: FeedInput, indices: number): FeedInput {
+  const { role } = input;
+  const part = (size: number) => Math.floor((size - 1) / indices) + 1;
+  if (role.kind === 'ids') return { ...input, role: { ...role, vocabulary: part(role.vocabulary) } };
+  if (role.kind !== 'positions' || role.bound === undefined) return input;
+  return { ...input, role: { ...role, bound: part(role.bound) } };
 }
 
 /** Whether nothing is known of integers but that they are some. */

@@ -149,6 +149,22 @@ test('indices into a table whose size is not known are 0', async () => {
   expect(found.runs.length).toBeGreaterThan(5);
 });
 
+test.each([
+  ['', 'i = Add (a1, a2)', '3'],
+  ['', 'two = Add (a1, a1) i = Add (two, a2)', '3'],
+  [', int64[B, S] a3', 'two = Add (a1, a2) i = Add (two, a3)', '4'],
+])('indices that are added up before anything is gathered by them: %s %s', async (inputs, sum, rows) => {
+  const found = await fitted(
+    attentionText({
+      inputs: `, int64[B, S] a1, int64[1] a2${inputs}`,
+      constants: `, float[${rows}, 8] few = {...}`,
+      before: `${sum} t = Gather (few, i) x = Add (a0, t)`,
+    }),
+  );
+  expect(found.skipped).toEqual([]);
+  expect(found.runs.length).toBeGreaterThan(5);
+});
+
 test('a model that runs with nothing is refused after a bounded number of tries', async () => {
   const text = attentionText({
     constants: ', int64[3] never = {-1, 7919, 8}',
