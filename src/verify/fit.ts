@@ -15,6 +15,7 @@ import {
   SAFE_VOCABULARY,
 } from './feeds';
 import { type BakedSizes, bakedSizes } from './flow/baked-sizes';
+import { spanLengths } from './flow/spans';
 import { knownInputs } from './input-roles';
 import type { Session } from './session';
 import { isFloatTensor, type Tensor, toFloat64 } from './tensor';
@@ -75,7 +76,8 @@ export async function fitInputs(
   const best = some ?? ran;
   if (best) return best;
   const isFree = fixed.lengths === undefined && fixed.batches === undefined;
-  const found = isFree ? await search(trial, inputs, ways, bakedSizes(model)) : undefined;
+  const held = { ...bakedSizes(model), spans: spanLengths(model) };
+  const found = isFree ? await search(trial, inputs, ways, held) : undefined;
   return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
 }
 
@@ -172,19 +174,24 @@ function otherMasks(inputs: readonly FeedInput[]): FeedInput[][] {
   return alone.length > 1 ? [...alone, inputs.map((input) => turned(input))] : alone;
 }
 
+interface HeldSizes extends BakedSizes {
+  /** Lengths that convolutions need. */
+  readonly spans: readonly number[];
+}
+
 /** Tries sizes that the graph holds as numbers, in every way to relate them. */
 async function search(
   trial: Trial,
   inputs: readonly FeedInput[],
   ways: readonly Sizes[],
-  baked: BakedSizes,
+  held: HeldSizes,
 ): Promise<Fit | undefined> {
-  for (const { batch, length, symbols } of trialSizes(inputs, baked)) {
+  for (const { batch, length, symbols } of trialSizes(inputs, held)) {
     for (const way of ways) {
       if (trial.tries >= MOST_TRIES) return undefined;
       const sizes = { ...way, symbols };
       if ((await trial.run(inputs, { batches: [batch], lengths: [length], sizes })) === 'nothing') continue;
-      return widen(trial, inputs, sizes, batch, length);
+      return widen(trial, inputs, sizes, [batch, length], held.spans);
     }
   }
   return undefined;
@@ -197,7 +204,10 @@ interface TrialSizes {
 }
 
 /** Batches with lengths, then other sizes for each pair of axes that are named. */
-function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes): Iterable<TrialSizes> {
+function* trialSizes(
+  inputs: readonly FeedInput[],
+  { sizes, places, spans }: HeldSizes,
+): Iterable<TrialSizes> {
   const batches = unique([...BATCHES, 2, ...sizes.filter((size) => size <= LARGEST_BATCH)]);
   const lengths = unique([...LENGTHS, ...sizes]);
   const names = unique(inputs.flatMap(({ shape }) => shape.filter((size) => typeof size === 'string')));
@@ -208,6 +218,7 @@ function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes
         : [],
     ),
   );
+  for (const length of spans) for (const batch of [3, 1, 2]) yield { batch, length, symbols: {} };
   for (const place of images.length > 0 ? places : []) {
     const symbols = Object.fromEntries(images.map((name) => [name, place]));
     for (const batch of [...BATCHES, 2]) yield { batch, length: 5, symbols };
@@ -232,15 +243,15 @@ async function widen(
   trial: Trial,
   inputs: readonly FeedInput[],
   sizes: Sizes,
-  batch: number,
-  length: number,
+  [batch, length]: readonly [number, number],
+  spans: readonly number[],
 ): Promise<Fit> {
   const batches = [batch];
   const lengths = [length];
   const runs = async (options: PlanOptions) => (await trial.run(inputs, { ...options, sizes })) !== 'nothing';
   for (const other of BATCHES)
     if (other !== batch && (await runs({ batches: [other], lengths }))) batches.push(other);
-  for (const other of LENGTHS)
+  for (const other of [...LENGTHS, ...spans])
     if (other !== length && (await runs({ batches: [batch], lengths: [other] }))) lengths.push(other);
   return { inputs, plan: { batches, lengths, sizes } };
 }

@@ -92,6 +92,23 @@ test('channels and size of images', async () => {
   expect(shapesOf(found, 'a0')).toEqual(expect.arrayContaining(['1,3,12,12', '3,3,12,12']));
 });
 
+test('sounds, of which convolutions make positions', async () => {
+  const found = await fitted(
+    attentionText({
+      first: 'float[B, T] a0',
+      constants:
+        ', float[8, 1, 10] first = {...}, float[8, 8, 3] second = {...}, float[8, 8, 3] same = {...}',
+      before: `u = Unsqueeze (a0, d1) f = Conv <kernel_shape = [10], strides = [5]> (u, first)
+        r = Relu (f) g = Conv <strides = [2], dilations = [2]> (r, second)
+        h = Conv <pads = [1, 1]> (g, same) x = Transpose <perm = [0, 2, 1]> (h)`,
+    }),
+  );
+  // 1 + 9 + 4 * 5 = 30 numbers are one position; the next one is 5 * 2 behind it.
+  const lengths = [30, 70, 180].flatMap((length) => [`1,${length}`, `3,${length}`]);
+  expect(shapesOf(found, 'a0')).toEqual(expect.arrayContaining(lengths));
+  expect(found.skipped).toEqual([]);
+});
+
 test('lengths of two inputs that must be equal, though nothing says so', async () => {
   const found = await fitted(attentionText({ inputs: ', float[M, N, 8] a1', before: 'x = Add (a0, a1)' }));
   expect(found.skipped).toEqual([]);
