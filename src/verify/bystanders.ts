@@ -33,6 +33,9 @@ export interface Sides {
   readonly behind: ReadonlySet<Node>;
 }
 
+/** So many nodes are looked at for each node that reads a weight, to find those between it and another one. */
+const BETWEEN = 32;
+
 /**
  * @param model the rewritten model, or a copy of it
  * @param projections of each layer, the nodes of the model that read the weights which will change
@@ -82,11 +85,14 @@ function sidesOf(
   const [first, second] = [at(componentValues(under, 'positive')), at(componentValues(under, 'negative'))];
   const last = at([layer.output]);
   const before = upwards(under, first, (node) => !projections.has(node));
+  // A bias is added behind the weights.
+  let budget = BETWEEN * projections.size;
+  const between = upwards(under, [...projections], () => budget-- > 0);
   // The last node bears the name of the original's, and may be the same operator.
   const isBehind = (node: Node) => last.includes(node) || (isNew(node) && !first.includes(node));
   return {
     under,
-    positive: downwards(projections, before),
+    positive: downwards(projections, new Set([...before, ...between])),
     negative: new Set([...upwards(under, second, isNew)].filter(isNew)),
     behind: new Set([...upwards(under, last, isBehind)].filter(isBehind)),
   };
