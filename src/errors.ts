@@ -488,6 +488,13 @@ export const errors = {
       `${path}: gives NaN alone with all generated inputs that it runs with: ${inputs.join('; ')}`,
       'Give inputs with --inputs file.safetensors with which it gives numbers.',
     ),
+  /** @param node one that draws random numbers */
+  randomResults: (path: string, node: string) =>
+    usage(
+      'random-results',
+      `${path}: gives other numbers each time it runs, since '${node}' draws them at random: nothing can be compared`,
+      'Export it with the random numbers as an input, or rewrite it without --verify.',
+    ),
   invalidRecord: (path: string, key: string, cause?: unknown) =>
     usage(
       'invalid-record',

@@ -95,14 +95,21 @@ function runScopes(model: Model): Graph[] {
   return scopes;
 }
 
+/** How finely features were quantized: goes round the product of which it becomes the scale. */
+function isScale(value: Value): boolean {
+  const { producer } = value;
+  return producer?.is('DynamicQuantizeLinear') === true && producer.outputs[0] !== value;
+}
+
 /** Answers for all softmaxes of a model: whether a value comes from a product of two activations, or flows into one. */
 class Products {
   readonly #behind: Reaching;
   readonly #ahead: Reaching;
 
   constructor(readonly dataflow: Dataflow) {
-    this.#behind = new Reaching(({ producer }) => {
-      if (!producer || BARRIERS.has(producer.opType)) return false;
+    this.#behind = new Reaching((value) => {
+      const { producer } = value;
+      if (!producer || BARRIERS.has(producer.opType) || isScale(value)) return false;
       if (activationProduct(producer, dataflow)) return true;
       return producer.is('MatMul', 'Einsum') ? false : dataInputs(producer);
     });
@@ -111,7 +118,7 @@ class Products {
       return readers.flatMap((reader) =>
         BARRIERS.has(reader.opType) || reader.is('MatMul', 'Einsum', 'Shape', 'Size')
           ? []
-          : reader.outputs.flatMap((output) => output ?? []),
+          : reader.outputs.flatMap((output) => (output && !isScale(output) ? output : [])),
       );
     });
   }

@@ -1,4 +1,4 @@
-import { type Atom, columnAtoms, Dim, type View } from '../analyse';
+import { type Atom, columnAtoms, Dim, type LeadAtom, type View } from '../analyse';
 import type { LocatedSite } from '../attention/find';
 import type { FunctionForm } from '../attention/record';
 import type { ColumnUnit, Side } from '../attention/site';
@@ -38,6 +38,11 @@ export function lambdaLogits(
     const wanted = 'tokens that are those of one input, for lambda to be projected from it';
     fail('layout-lost', query.projection.node, wanted, 'tokens of several inputs, or other than projected');
   }
+  const lost = projectedTokens(query).find((token) => !isWhole(token, axes.flat()));
+  if (lost) {
+    const wanted = 'queries of as many tokens as are projected, a lambda for each of them';
+    fail('layout-lost', query.projection.node, wanted, 'tokens that are put together, or left out');
+  }
   const heads = headAxes(axes, site);
   const columns = Int32Array.from({ length: site.heads }, (_, head) => head);
   const side: Side = {
@@ -65,6 +70,24 @@ export function lambdaLogits(
       heads.map((atoms, axis) => (atoms.length === 0 ? 1 : sizeOf(atoms, builder, like, axis))),
     );
   return secondProjection(builder, site, side, 'lambda_proj', parameters, shape);
+}
+
+/** The axes of tokens that are projected. */
+function projectedTokens({ projection }: Side): LeadAtom[] {
+  return knownView(projection.view)
+    .axes.flat()
+    .filter((atom): atom is LeadAtom => atom.kind === 'lead');
+}
+
+/** Whether all of an axis is there: its parts are as long as it, or each half that it was divided into is, and so on. */
+function isWhole({ size, order = [] }: LeadAtom, atoms: readonly Atom[]): boolean {
+  const parts = atoms.filter(
+    (atom): atom is LeadAtom =>
+      atom.kind === 'lead' && order.every((at, index) => atom.order?.[index] === at),
+  );
+  if (Dim.product(parts.map((part) => part.size)).equals(size)) return true;
+  const share = parts.reduce((sum, part) => sum + 2 ** (order.length - (part.order?.length ?? 0)), 0);
+  return share === 1;
 }
 
 function sizeOf(atoms: readonly Atom[], builder: Builder, like: Value, axis: number): number | Value {

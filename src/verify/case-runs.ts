@@ -3,6 +3,7 @@ import type { Model } from '../ir';
 import { describeCase, type FeedCase, isDelicate, loadFeeds, makeFeeds, planCases } from './feeds';
 import { fitInputs } from './fit';
 import { longestLengths } from './longest';
+import { randomNode } from './random-results';
 import type { Session } from './session';
 import { type Tensor, toFloat64 } from './tensor';
 import type { Tolerance } from './tolerance';
@@ -69,9 +70,22 @@ export async function orRefusal<T>(run: () => Promise<T>): Promise<T | string> {
 /**
  * Runs the original over all cases.
  * @param skipped gets a line for each case that the original itself does not run
- * @throws DiffxError where it runs none
+ * @throws DiffxError where it runs none, and where it gives something else each time
  */
 export async function runOriginal(
+  original: Model,
+  session: Session,
+  settings: CaseSettings,
+  skipped: string[],
+): Promise<CaseRun[]> {
+  const runs = await runCases(original, session, settings, skipped);
+  const [first] = runs;
+  const random = first && (await randomNode(original, session, first));
+  if (random) throw errors.randomResults(original.file.path, random.label);
+  return runs;
+}
+
+async function runCases(
   original: Model,
   session: Session,
   settings: CaseSettings,

@@ -15,6 +15,7 @@ import {
   SAFE_VOCABULARY,
 } from './feeds';
 import { type BakedSizes, bakedSizes } from './flow/baked-sizes';
+import { spanLengths } from './flow/spans';
 import { knownInputs } from './input-roles';
 import type { Session } from './session';
 import { isFloatTensor, type Tensor, toFloat64 } from './tensor';
@@ -55,8 +56,10 @@ export async function fitInputs(
   const ways: Sizes[] = [{ relations, lengths: 'different' }, { relations }, {}];
   const trial = new Trial(session);
   let [some, ran]: (Fit | undefined)[] = [];
-  for (const each of guessedBounds(inputs)) {
-    for (const [batch, length] of TYPICAL) {
+  const guesses = guessedBounds(inputs);
+  // A small case may run by luck, so the guesses are tried on large ones first.
+  for (const [batch, length] of TYPICAL) {
+    for (const each of guesses) {
       for (const sizes of ways) {
         const options = { batches: fixed.batches ?? [batch], lengths: fixed.lengths ?? [length], sizes };
         const result = await trial.run(each, options);
@@ -73,16 +76,34 @@ export async function fitInputs(
   const best = some ?? ran;
   if (best) return best;
   const isFree = fixed.lengths === undefined && fixed.batches === undefined;
-  const found = isFree ? await search(trial, inputs, ways, bakedSizes(model)) : undefined;
+  const held = { ...bakedSizes(model), spans: spanLengths(model) };
+  const found = isFree ? await search(trial, inputs, ways, held) : undefined;
   return found ?? { inputs, plan: { ...fixed, sizes: { relations } } };
 }
 
-/** Inputs as they are, and where bounds of indices are guessed, with 0 for those: it is an index into any table. */
+/**
+ * Inputs as they are; where bounds of indices are guessed, with 0 for those: it is an index into any table; and where
+ * there are several indices, each with its part of the table: they may be added up before anything is gathered by them.
+ */
 function guessedBounds(inputs: readonly FeedInput[]): (readonly FeedInput[])[] {
   const lowered = inputs.map(
     (input): FeedInput => (isGuessed(input) ? { ...input, role: { kind: 'ids', vocabulary: 1 } } : input),
   );
-  return inputs.some(isGuessed) ? [inputs, lowered] : [inputs];
+  const indices = inputs.filter(({ role }) => role.kind === 'ids' || role.kind === 'positions').length;
+  return [
+    inputs,
+    ...(inputs.some(isGuessed) ? [lowered] : []),
+    ...(indices > 1 ? [lowered.map((input) => withPart(input, indices))] : []),
+  ];
+}
+
+/** An index of which so many together stay in the table: n numbers of at most (size - 1) / n each. */
+function withPart(input: FeedInput, indices: number): FeedInput {
+  const { role } = input;
+  const part = (size: number) => Math.floor((size - 1) / indices) + 1;
+  if (role.kind === 'ids') return { ...input, role: { ...role, vocabulary: part(role.vocabulary) } };
+  if (role.kind !== 'positions' || role.bound === undefined) return input;
+  return { ...input, role: { ...role, bound: part(role.bound) } };
 }
 
 /** Whether nothing is known of integers but that they are some. */
@@ -153,19 +174,24 @@ function otherMasks(inputs: readonly FeedInput[]): FeedInput[][] {
   return alone.length > 1 ? [...alone, inputs.map((input) => turned(input))] : alone;
 }
 
+interface HeldSizes extends BakedSizes {
+  /** Lengths that convolutions need. */
+  readonly spans: readonly number[];
+}
+
 /** Tries sizes that the graph holds as numbers, in every way to relate them. */
 async function search(
   trial: Trial,
   inputs: readonly FeedInput[],
   ways: readonly Sizes[],
-  baked: BakedSizes,
+  held: HeldSizes,
 ): Promise<Fit | undefined> {
-  for (const { batch, length, symbols } of trialSizes(inputs, baked)) {
+  for (const { batch, length, symbols } of trialSizes(inputs, held)) {
     for (const way of ways) {
       if (trial.tries >= MOST_TRIES) return undefined;
       const sizes = { ...way, symbols };
       if ((await trial.run(inputs, { batches: [batch], lengths: [length], sizes })) === 'nothing') continue;
-      return widen(trial, inputs, sizes, batch, length);
+      return widen(trial, inputs, sizes, [batch, length], held.spans);
     }
   }
   return undefined;
@@ -178,7 +204,10 @@ interface TrialSizes {
 }
 
 /** Batches with lengths, then other sizes for each pair of axes that are named. */
-function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes): Iterable<TrialSizes> {
+function* trialSizes(
+  inputs: readonly FeedInput[],
+  { sizes, places, spans }: HeldSizes,
+): Iterable<TrialSizes> {
   const batches = unique([...BATCHES, 2, ...sizes.filter((size) => size <= LARGEST_BATCH)]);
   const lengths = unique([...LENGTHS, ...sizes]);
   const names = unique(inputs.flatMap(({ shape }) => shape.filter((size) => typeof size === 'string')));
@@ -189,6 +218,7 @@ function* trialSizes(inputs: readonly FeedInput[], { sizes, places }: BakedSizes
         : [],
     ),
   );
+  for (const length of spans) for (const batch of [3, 1, 2]) yield { batch, length, symbols: {} };
   for (const place of images.length > 0 ? places : []) {
     const symbols = Object.fromEntries(images.map((name) => [name, place]));
     for (const batch of [...BATCHES, 2]) yield { batch, length: 5, symbols };
@@ -213,15 +243,15 @@ async function widen(
   trial: Trial,
   inputs: readonly FeedInput[],
   sizes: Sizes,
-  batch: number,
-  length: number,
+  [batch, length]: readonly [number, number],
+  spans: readonly number[],
 ): Promise<Fit> {
   const batches = [batch];
   const lengths = [length];
   const runs = async (options: PlanOptions) => (await trial.run(inputs, { ...options, sizes })) !== 'nothing';
   for (const other of BATCHES)
     if (other !== batch && (await runs({ batches: [other], lengths }))) batches.push(other);
-  for (const other of LENGTHS)
+  for (const other of [...LENGTHS, ...spans])
     if (other !== length && (await runs({ batches: [batch], lengths: [other] }))) lengths.push(other);
   return { inputs, plan: { batches, lengths, sizes } };
 }

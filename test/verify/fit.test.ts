@@ -92,6 +92,23 @@ test('channels and size of images', async () => {
   expect(shapesOf(found, 'a0')).toEqual(expect.arrayContaining(['1,3,12,12', '3,3,12,12']));
 });
 
+test('sounds, of which convolutions make positions', async () => {
+  const found = await fitted(
+    attentionText({
+      first: 'float[B, T] a0',
+      constants:
+        ', float[8, 1, 10] first = {...}, float[8, 8, 3] second = {...}, float[8, 8, 3] same = {...}',
+      before: `u = Unsqueeze (a0, d1) f = Conv <kernel_shape = [10], strides = [5]> (u, first)
+        r = Relu (f) g = Conv <strides = [2], dilations = [2]> (r, second)
+        h = Conv <pads = [1, 1]> (g, same) x = Transpose <perm = [0, 2, 1]> (h)`,
+    }),
+  );
+  // 1 + 9 + 4 * 5 = 30 numbers are one position; the next one is 5 * 2 behind it.
+  const lengths = [30, 70, 180].flatMap((length) => [`1,${length}`, `3,${length}`]);
+  expect(shapesOf(found, 'a0')).toEqual(expect.arrayContaining(lengths));
+  expect(found.skipped).toEqual([]);
+});
+
 test('lengths of two inputs that must be equal, though nothing says so', async () => {
   const found = await fitted(attentionText({ inputs: ', float[M, N, 8] a1', before: 'x = Add (a0, a1)' }));
   expect(found.skipped).toEqual([]);
@@ -143,6 +160,22 @@ test('indices into a table whose size is not known are 0', async () => {
       inputs: ', int64[B, S] a1',
       constants: ', float[3, 8] few = {...}, int32 minus = {-1}',
       before: `i = Cast <to = 6> (a1) b1 = BitwiseNot (i) b2 = BitwiseNot (b1) t = Gather (few, b2) x = Add (a0, t)`,
+    }),
+  );
+  expect(found.skipped).toEqual([]);
+  expect(found.runs.length).toBeGreaterThan(5);
+});
+
+test.each([
+  ['', 'i = Add (a1, a2)', '3'],
+  ['', 'two = Add (a1, a1) i = Add (two, a2)', '3'],
+  [', int64[B, S] a3', 'two = Add (a1, a2) i = Add (two, a3)', '4'],
+])('indices that are added up before anything is gathered by them: %s %s', async (inputs, sum, rows) => {
+  const found = await fitted(
+    attentionText({
+      inputs: `, int64[B, S] a1, int64[1] a2${inputs}`,
+      constants: `, float[${rows}, 8] few = {...}`,
+      before: `${sum} t = Gather (few, i) x = Add (a0, t)`,
     }),
   );
   expect(found.skipped).toEqual([]);

@@ -129,6 +129,14 @@ const shared: Record<string, readonly Change[]> = {
       'gate = Sigmoid (l0_attn_k)\n gated = Mul (l0_attn_o, gate)\n x1 = Add (gated, x)',
     ],
   ],
+  'a branch beside the attention is computed from the queries with their bias, which is that of the keys': [
+    ['["l0.attn/q_proj"]', 'bq = Identity ("l0.attn.k.bias")\n ["l0.attn/q_proj"]'],
+    ['l0_attn_q = Add (l0_attn_q0, "l0.attn.q.bias")', 'l0_attn_q = Add (bq, l0_attn_q0)'],
+    [
+      'l0_attn_o = MatMul (l0_attn_C_BSE,',
+      'branch = Mul (l0_attn_q, x)\n joined = Add (l0_attn_C_BSE, branch)\n l0_attn_o = MatMul (joined,',
+    ],
+  ],
   'scores are handed on to the next layer': [
     ['l1_attn_S = Tanh (l1_attn_raw)', 'both = Add (l1_attn_raw, l0_attn_raw)\n l1_attn_S = Tanh (both)'],
   ],

@@ -198,8 +198,9 @@ function axisOf({ role, shape }: FeedInput, axis: number): Axis {
   }
 }
 
-/** Of features [B, S, width] or sounds [B, bands, S]; images and states have none. */
+/** Of features [B, S, width], sounds [B, bands, S] or [B, S]; images and states have none. */
 function sequenceAxis(shape: readonly (number | string)[]): number {
+  if (shape.length === 2 && typeof shape[1] === 'string') return 1;
   if (shape.length !== 3) return -1;
   return typeof shape[1] === 'number' && typeof shape[2] === 'string' ? 2 : 1;
 }
