@@ -22,6 +22,9 @@ export interface BystanderUse extends Use {
   readonly layers: readonly LayerUnderTest[];
 }
 
+/** Nodes that read a part of a projection, and whether it is the weights themselves or what is applied behind them. */
+export type Projections = ReadonlyMap<Node, 'weight' | 'behind'>;
+
 /** The nodes of a layer by whom they serve. */
 export interface Sides {
   readonly under: LayerUnderTest;
@@ -35,12 +38,9 @@ export interface Sides {
 
 /**
  * @param model the rewritten model, or a copy of it
- * @param projections of each layer, the nodes of the model that read the weights which will change
+ * @param layers with the nodes of the model that read what will change of their projections: weights, or biases and scales
  */
-export function findBystanders(
-  model: Model,
-  layers: ReadonlyMap<LayerUnderTest, ReadonlySet<Node>>,
-): Bystanders {
+export function findBystanders(model: Model, layers: ReadonlyMap<LayerUnderTest, Projections>): Bystanders {
   const known = operatorsOf(layers);
   const sides = [...layers].map(([under, projections]) => sidesOf(model, under, projections, known));
   const slice = new Set(sides.flatMap(({ positive }) => [...positive]));
@@ -71,7 +71,7 @@ function readsValues({ site: { core } }: LayerUnderTest, { operator }: Node, ind
 function sidesOf(
   model: Model,
   under: LayerUnderTest,
-  projections: ReadonlySet<Node>,
+  projections: Projections,
   known: ReadonlyMap<string, ReadonlySet<string>>,
 ): Sides {
   const { layer, scope } = under;
@@ -81,13 +81,13 @@ function sidesOf(
     !node.outputs.some((output) => output && known.get(output.name)?.has(node.operator));
   const [first, second] = [at(componentValues(under, 'positive')), at(componentValues(under, 'negative'))];
   const last = at([layer.output]);
-  // Not only up to the projections: where one adds a bias, its product stands before it.
-  const before = upwards(under, first, () => true);
+  // What a projection is fed does not belong to it, but the product in front of a bias does.
+  const before = upwards(under, first, (node) => projections.get(node) !== 'weight');
   // The last node bears the name of the original's, and may be the same operator.
   const isBehind = (node: Node) => last.includes(node) || (isNew(node) && !first.includes(node));
   return {
     under,
-    positive: downwards(projections, before),
+    positive: downwards([...projections.keys()], before),
     negative: new Set([...upwards(under, second, isNew)].filter(isNew)),
     behind: new Set([...upwards(under, last, isBehind)].filter(isBehind)),
   };
@@ -108,8 +108,8 @@ function upwards(under: LayerUnderTest, from: readonly Node[], goesOn: (node: No
 }
 
 /** Some nodes and those among `allowed` that read what they give. */
-function downwards(from: ReadonlySet<Node>, allowed: ReadonlySet<Node>): Set<Node> {
-  const seen = new Set([...from].filter((node) => allowed.has(node)));
+function downwards(from: readonly Node[], allowed: ReadonlySet<Node>): Set<Node> {
+  const seen = new Set(from.filter((node) => allowed.has(node)));
   for (const { outputs, graph } of seen) {
     for (const output of outputs) {
       if (!output) continue;

@@ -56,9 +56,12 @@ function withoutBlocked(
   parts: readonly OwnPart[],
   notChanged: (path: string) => void,
 ): { own: readonly OwnPart[]; bystanders: Bystanders } {
-  const layers = new Map<LayerUnderTest, Set<Node>>();
-  for (const { under, use } of parts) {
-    if (use) layers.set(under, (layers.get(under) ?? new Set<Node>()).add(use.node));
+  const layers = new Map<LayerUnderTest, Map<Node, 'weight' | 'behind'>>();
+  for (const { under, use, part } of parts) {
+    if (!use) continue;
+    const known = layers.get(under) ?? new Map<Node, 'weight' | 'behind'>();
+    const isWeight = part.suffix === 'weight' || known.get(use.node) === 'weight';
+    layers.set(under, known.set(use.node, isWeight ? 'weight' : 'behind'));
   }
   const bystanders = findBystanders(model, layers);
   const blocked = new Set(
