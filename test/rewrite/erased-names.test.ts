@@ -14,7 +14,8 @@ import { verifyModels } from '../../src/api/verify';
 import { derive, encode, type NodeProto, parseModel } from '../../src/onnx';
 import { weightsReport, weightsText } from '../../src/report/weights';
 import { ATTENTION, line, variant } from '../support/attention-text';
-import { openExport, openTrained, randomFill, temporaryFolder } from '../support/fixtures';
+import { checkpoint, randomTensor } from '../support/checkpoints';
+import { openExport, openTrained, temporaryFolder } from '../support/fixtures';
 import { graphOf, modelPath, textBytes, thrownBy } from '../support/models';
 import { parameter } from '../support/reference';
 import {
@@ -26,21 +27,11 @@ import {
   runModel,
   type Tensor,
   type Tensors,
-  writeTensors,
 } from '../support/run';
 
+const random = randomTensor(7);
+
 let files = 0;
-
-function checkpoint(tensors: Tensors): string {
-  const file = path.join(temporaryFolder(), `erased-${files++}.safetensors`);
-  writeTensors(file, tensors);
-  return file;
-}
-
-function random(name: string, ...shape: number[]): Tensor {
-  const count = shape.reduce((all, size) => all * size, 1);
-  return floatTensor(shape, randomFill(7)(name, count));
-}
 
 function below(module: string, tensors: Tensors): Tensors {
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${module}.${name}`, tensor]));

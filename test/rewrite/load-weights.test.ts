@@ -1,5 +1,3 @@
-/** SPEC section 4: filling a rewritten model from a checkpoint. */
-import * as path from 'node:path';
 import { type RewriteFileSettings, rewriteModel } from '../../src/api/rewrite';
 import type { Model } from '../../src/ir';
 import { DataType } from '../../src/onnx/data-types';
@@ -7,23 +5,13 @@ import { decodeFloats, encodeFloats } from '../../src/onnx/floats';
 import { tensorFromBytes } from '../../src/verify/tensor';
 import { forms } from '../support/attention-forms';
 import { ATTENTION } from '../support/attention-text';
-import { openExport, randomFill, temporaryFolder } from '../support/fixtures';
+import { checkpoint, randomTensor } from '../support/checkpoints';
+import { openExport } from '../support/fixtures';
 import { modelPath, textBytes, textModel, thrownBy } from '../support/models';
 import { parameter } from '../support/reference';
-import { floatTensor, intTensor, type Tensor, type Tensors, writeTensors } from '../support/run';
+import { floatTensor, intTensor, type Tensor, type Tensors } from '../support/run';
 
-let files = 0;
-
-function checkpoint(tensors: Tensors): string {
-  const file = path.join(temporaryFolder(), `checkpoint-${files++}.safetensors`);
-  writeTensors(file, tensors);
-  return file;
-}
-
-function random(name: string, ...shape: number[]): Tensor {
-  const count = shape.reduce((all, size) => all * size, 1);
-  return floatTensor(shape, randomFill(11)(name, count));
-}
+const random = randomTensor(11);
 
 function rewritten(tensors: Tensors, settings: RewriteFileSettings = {}, text = ATTENTION) {
   return rewriteModel(modelPath(textBytes(text)), { ...settings, weights: checkpoint(tensors) });
