@@ -161,16 +161,23 @@ describeSecondProvider('a rewrite', (ep) => {
     );
   });
 
-  known('in which the provider is wrong inside a layer clears the rewrite as well', async () => {
-    const { original, rewritten } = pairOf('bert-enc-ts14-eager+fp16', { init: 'preserve' });
-    const report = await verifyModels(original, rewritten, { ep });
-    expect(failedOn(report, ep)).toContain('layers');
-    for (const check of report.checks.filter(({ name, provider }) => name === 'layers' && provider === ep))
-      expect(check.findings).toContainEqual({
-        message: expect.stringMatching(/^the original itself is not the same there/),
-        inOriginal: true,
-      });
-  });
+  // Each rounds the scores of a row of padding in its own way. The reference rounds them as their type says, which is what
+  // WebGPU does; the CPU computes in float32.
+  known(
+    'that rounds scores otherwise than the CPU is right in its layers, and clears the rewrite',
+    async () => {
+      const { original, rewritten } = pairOf('bert-enc-ts14-eager+fp16', { init: 'preserve' });
+      const report = await verifyModels(original, rewritten, { ep });
+      expect(failedOn(report, ep)).toEqual(['providers', 'function']);
+      for (const check of report.checks.filter(
+        ({ name, provider }) => name === 'providers' && provider === ep,
+      ))
+        expect(check.findings).toContainEqual({
+          message: expect.stringMatching(/^the original itself is not the same there/),
+          inOriginal: true,
+        });
+    },
+  );
 
   known.each([{ init: 'preserve' }, { splitHeads: true }] as const)(
     'of a quantized model %j may give outputs that are some steps away',
