@@ -131,8 +131,8 @@ test('what the environment says reaches native libraries: another one is another
 });
 
 const DRIVER = `
-  const { openSession } = require(${JSON.stringify(path.join(__dirname, '../../src/runtime'))});
-  const { RuntimeProcess } = require(${JSON.stringify(path.join(__dirname, '../../src/runtime/process'))});
+  const { openSession } = require(${JSON.stringify(path.join(__dirname, '../../dist/src/runtime'))});
+  const { RuntimeProcess } = require(${JSON.stringify(path.join(__dirname, '../../dist/src/runtime/process'))});
   const { request } = RuntimeProcess.prototype;
   RuntimeProcess.prototype.request = function (...given) {
     if (this.pid) process.stdout.write(this.pid + '\\n');
@@ -143,10 +143,10 @@ const DRIVER = `
   openSession(model, {}).then((session) => session.run([{ name: 'trips', type: 'int64', dims: [], bytes }], ['last']));
 `;
 
-/** A process that runs so many rounds, and the process that it has for that. */
+/** A process that runs so many rounds, as built, and the process that it has for that. */
 async function driver(count: bigint) {
   const model = Buffer.from(ROUNDS).toString('base64');
-  const child = spawn(process.execPath, ['-r', '@swc/core', '-e', DRIVER, model, String(count)], {
+  const child = spawn(process.execPath, ['-e', DRIVER, model, String(count)], {
     cwd: path.join(__dirname, '../..'),
     env: process.env,
   });
