@@ -153,7 +153,7 @@ class Trial {
 }
 
 /** Whether none of the floats that a model gives is a number; outputs without elements say nothing. */
-export function isNothingButNan(outputs: Readonly<Record<string, Tensor>>): boolean {
+function isNothingButNan(outputs: Readonly<Record<string, Tensor>>): boolean {
   const floats = Object.values(outputs).filter((tensor) => isFloatTensor(tensor) && tensor.data.length > 0);
   return floats.length > 0 && floats.every((tensor) => toFloat64(tensor).every(Number.isNaN));
 }
