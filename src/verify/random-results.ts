@@ -5,7 +5,12 @@ import type { Tensor } from './tensor';
 
 /** Operators that give something else each time, with a seed too: its sequence goes on from run to run. */
 const RANDOM = [
-  ...['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike'],
+  'Bernoulli',
+  'Multinomial',
+  'RandomNormal',
+  'RandomNormalLike',
+  'RandomUniform',
+  'RandomUniformLike',
 ];
 
 /**
